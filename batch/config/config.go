@@ -1,0 +1,227 @@
+// Package config is what operations decide: the workspace's config.yaml as Go
+// data. [Load] reads it strictly and reports every mistake at once, each with
+// line, column and what would be right. The package reads files named by the
+// configuration only where their existence is part of the check; it opens no
+// key and connects to nothing.
+package config
+
+import "time"
+
+// Environments. Production refuses what is only good enough for a trial.
+const (
+	Test       = "test"
+	Production = "production"
+)
+
+// CardSystem is the reserved name of the card system among the recipients of files.
+const CardSystem = "card-system"
+
+// Config is the whole configuration with every default filled in.
+type Config struct {
+	Environment       string              `yaml:"environment"`
+	AllowSoftwareKeys bool                `yaml:"allow_software_keys"`
+	TimeZone          string              `yaml:"time_zone"` // IANA name; dates of folders and run ids
+	Intake            Intake              `yaml:"intake"`
+	Programs          map[string]Program  `yaml:"programs"`
+	Products          map[string]Product  `yaml:"products"`
+	Ranges            map[string]Range    `yaml:"ranges"`
+	NewCardIDs        IDRange             `yaml:"new_card_ids"`
+	CardKeys          map[string]CardKey  `yaml:"card_keys"`
+	Reasons           map[int]Reason      `yaml:"reasons"`
+	ReembossStatuses  []string            `yaml:"reemboss_statuses"`
+	Statuses          Statuses            `yaml:"statuses"`
+	EmbossedCardTypes []string            `yaml:"embossed_card_types"`
+	Shipping          map[int]Shipping    `yaml:"shipping"`
+	Routing           []Route             `yaml:"routing"`
+	Bureaus           map[string]Bureau   `yaml:"bureaus"`
+	CardSystem        Recipient           `yaml:"card_system"`
+	Keys              Keys                `yaml:"keys"`
+	Headers           map[string][]string `yaml:"headers"`      // canonical column → further names for it
+	ReasonWords       map[string]int      `yaml:"reason_words"` // word → reason code
+	Postcodes         map[string]string   `yaml:"postcodes"`    // alpha-2 → regular expression the postcode must match whole
+}
+
+// Intake limits what is taken from the inbox.
+type Intake struct {
+	StableFor     time.Duration `yaml:"stable_for"`    // two looks this far apart must show the same size and time
+	DoneMarker    string        `yaml:"done_marker"`   // suffix of a marker file, such as ".done"; "" for none
+	MaxFileSize   int64         `yaml:"max_file_size"` // bytes
+	MaxUnpacked   int64         `yaml:"max_unpacked"`  // bytes of one workbook, unpacked
+	MaxRows       int           `yaml:"max_rows"`      // rows of one file
+	MaxField      int           `yaml:"max_field"`     // bytes of one cell
+	DuplicateDays int           `yaml:"duplicate_days"`
+}
+
+// Program is a card program.
+type Program struct {
+	OnDemand bool `yaml:"on_demand"` // only on-demand programs may re-emboss
+}
+
+// Product is a card design with its scheme data.
+type Product struct {
+	Name            string `yaml:"name"`
+	Prefix          string `yaml:"prefix"`          // IIN, 6 to 8 digits
+	PANLength       int    `yaml:"pan_length"`      // 13 to 19
+	Range           string `yaml:"range"`           // of Ranges: where new numbers come from
+	Tracks          string `yaml:"tracks"`          // visa or mastercard
+	ServiceCode     string `yaml:"service_code"`    // three digits
+	ValidityMonths  int    `yaml:"validity_months"` // 1 to 99
+	FirstPSN        int    `yaml:"first_psn"`       // PSN of a new number, default 0
+	TransitDays     int    `yaml:"transit_days"`    // × 24 h from SENT: no second card while the last may be under way
+	ReturnMinDays   int    `yaml:"return_min_days"` // age from which reason 5 closes an open shipment
+	Bureau          string `yaml:"bureau"`          // default bureau
+	PhoneRequired   bool   `yaml:"phone_required"`
+	AccountRequired bool   `yaml:"account_required"`
+	CVV             CVV    `yaml:"cvv"`
+	// What the bureau's file says of the product.
+	Reference   string            `yaml:"reference"`  // PRODUCT_REF
+	Technology  string            `yaml:"technology"` // Mag, Chip&PIN, Chip&PIN&Contactless
+	ChipType    string            `yaml:"chip_type"`  // VisaCard, Mastercard …; "" for magnetic stripe only
+	Currency    string            `yaml:"currency"`   // ISO 4217 numeric, four digits, where the card has none
+	CarrierType string            `yaml:"carrier_type"`
+	Delivery    map[int]string    `yaml:"delivery"` // shipping method → DELV_METHOD
+	Fixed       map[string]string `yaml:"fixed"`    // further neutral fields with a fixed text (logo_front_id …)
+}
+
+// CVV names the key and the date order of each card verification value.
+type CVV struct {
+	CVV1 CVVKey `yaml:"cvv1"`
+	CVV2 CVVKey `yaml:"cvv2"`
+	ICVV CVVKey `yaml:"icvv"`
+}
+
+// CVVKey is a key reference with the order in which the expiry is fed.
+type CVVKey struct {
+	Key   string `yaml:"key"`   // of CardKeys
+	Order string `yaml:"order"` // YYMM (default) or MMYY
+}
+
+// CardKey is a card verification key pair, known by its check value.
+type CardKey struct {
+	Backend string `yaml:"backend"` // software
+	KCV     string `yaml:"kcv"`     // six hex digits
+}
+
+// Range is where new PANs come from: prefix + body + check digit, the body from From to To.
+type Range struct {
+	Prefix    string `yaml:"prefix"`
+	PANLength int    `yaml:"pan_length"`
+	From      int64  `yaml:"from"`
+	To        int64  `yaml:"to"`    // inclusive
+	Key       string `yaml:"key"`   // allocation key in the keyset
+	Tweak     string `yaml:"tweak"` // hex, may be empty
+}
+
+// IDRange is the range of card ids that we give to new cards; no extract may bring a card in it that we did not make.
+type IDRange struct {
+	From int64 `yaml:"from"`
+	To   int64 `yaml:"to"`
+}
+
+// Reason is one row of the reason table.
+type Reason struct {
+	Name          string   `yaml:"name"`
+	NewPAN        bool     `yaml:"new_pan"`
+	Types         []int    `yaml:"types"`          // reissue types that fit
+	DefaultType   int      `yaml:"default_type"`   // when the type is blank
+	Statuses      []string `yaml:"statuses"`       // card statuses accepted
+	OldStatus     string   `yaml:"old_status"`     // status of the old card after a new number; "" keeps it
+	ClosesTransit bool     `yaml:"closes_transit"` // reason 5: the mail came back
+	Fee           string   `yaml:"fee"`            // decimal amount told in the answer
+}
+
+// Statuses sorts the card statuses into their classes.
+type Statuses struct {
+	Initial   []string          `yaml:"initial"`
+	Active    []string          `yaml:"active"`
+	Temporary []string          `yaml:"temporary"`
+	Terminal  []string          `yaml:"terminal"`
+	Aliases   map[string]string `yaml:"aliases"`
+	// Becomes: status of a card whose number is kept, before → after (EXPIRED: CREATED).
+	KeptBecomes map[string]string `yaml:"kept_becomes"`
+}
+
+// Shipping is a shipping method of a request.
+type Shipping struct {
+	Name        string `yaml:"name"`
+	WorkingDays int    `yaml:"working_days"`
+}
+
+// Route sends a card to a bureau; the first match counts. An empty Program or Group matches every one.
+type Route struct {
+	Program string `yaml:"program"`
+	Group   string `yaml:"group"`
+	Bureau  string `yaml:"bureau"`
+}
+
+// Bureau is an embosser.
+type Bureau struct {
+	Recipient     `yaml:",inline"`
+	Name          string            `yaml:"name"`
+	Hold          bool              `yaml:"hold"`          // orders wait, no file is planned
+	Layout        string            `yaml:"layout"`        // built-in layout name, or a file relative to the workspace
+	FileName      string            `yaml:"file_name"`     // template
+	MaxRecords    int               `yaml:"max_records"`   // records of one file; 0 for no limit
+	AnyOrder      bool              `yaml:"any_order"`     // takes file N+1 before file N
+	Client        string            `yaml:"client"`        // our name at the bureau
+	MaxName       int               `yaml:"max_name"`      // characters of the embossed name, at most 26
+	ShortenName   bool              `yaml:"shorten_name"`  // shorten a long name by rule and say so, instead of refusing it
+	Charset       string            `yaml:"charset"`       // ascii-upper, latin1-upper …
+	Transliterate map[string]string `yaml:"transliterate"` // further rules, before the built-in ones
+	TimeZone      string            `yaml:"time_zone"`
+	CutOff        string            `yaml:"cut_off"`      // HH:MM, local to the bureau
+	WorkingDays   []string          `yaml:"working_days"` // mon tue …
+	Holidays      []string          `yaml:"holidays"`     // YYYY-MM-DD
+	Acknowledges  bool              `yaml:"acknowledges"`
+	Simulator     bool              `yaml:"simulator"`
+}
+
+// Recipient is who a sealed file is for and how it gets there.
+type Recipient struct {
+	PGP      PGP      `yaml:"pgp"`
+	Delivery Delivery `yaml:"delivery"`
+}
+
+// PGP is the recipient's encryption key, pinned.
+type PGP struct {
+	KeyFile     string `yaml:"key_file"`    // relative to the workspace
+	Fingerprint string `yaml:"fingerprint"` // full, hex
+	Compress    bool   `yaml:"compress"`
+}
+
+// Delivery is how a file goes out. Folder: it stays in outbox/<recipient>/. SFTP: the protocol of docs/delivery.md.
+type Delivery struct {
+	Method      string        `yaml:"method"` // sftp or folder
+	Host        string        `yaml:"host"`
+	Port        int           `yaml:"port"`
+	User        string        `yaml:"user"`
+	KeyFile     string        `yaml:"key_file"` // private key; "" means the SSH agent
+	KnownHosts  string        `yaml:"known_hosts"`
+	Dir         string        `yaml:"dir"`         // remote folder
+	TempSuffix  string        `yaml:"temp_suffix"` // of the temporary name, default .part
+	TempDir     string        `yaml:"temp_dir"`    // remote folder for temporary names; "" is Dir
+	Stat        bool          `yaml:"stat"`        // size may be looked at after the upload
+	ReadBack    bool          `yaml:"read_back"`   // content may be read back and hashed
+	TakenAway   bool          `yaml:"taken_away"`  // bureau takes files away at once: final name gone means taken
+	Fsync       bool          `yaml:"fsync"`
+	Concurrency int           `yaml:"concurrency"` // requests in flight
+	Ciphers     []string      `yaml:"ciphers"`
+	DialTimeout time.Duration `yaml:"dial_timeout"`
+	IdleTimeout time.Duration `yaml:"idle_timeout"` // no answer for this long is a lost connection
+	Attempts    int           `yaml:"attempts"`
+	RetryPause  time.Duration `yaml:"retry_pause"` // first pause, doubled each time
+}
+
+// Keys are the workspace's own keys.
+type Keys struct {
+	Keyset      SecretRef `yaml:"keyset_kek"`  // key-encryption key of keys/keyset.json
+	SigningKey  string    `yaml:"signing_key"` // our PGP private key: signs what goes out, opens what comes in
+	Fingerprint string    `yaml:"fingerprint"`
+	Passphrase  SecretRef `yaml:"passphrase"` // of the PGP private key
+}
+
+// SecretRef says where a secret is: in a file (0600) or in an environment variable. It is never in the configuration itself.
+type SecretRef struct {
+	File string `yaml:"file"`
+	Env  string `yaml:"env"`
+}

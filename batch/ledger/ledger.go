@@ -1,0 +1,486 @@
+// Package ledger is what the night remembers: cards, requests, orders, bureau
+// files, deliveries, runs, and an audit chain. [Ledger] is the promise; package
+// sqlite keeps it in one file, and ledgertest is the suite that every
+// implementation passes.
+//
+// Every method that writes is one transaction: after a crash all of it is
+// there or nothing. A nil error means that it is durable (synchronous FULL).
+// PANs are sealed before they reach the store and looked up by a keyed hash;
+// no method takes or gives CVVs or tracks. Methods return errors and log
+// nothing. A Ledger may be used by several goroutines.
+package ledger
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"reemboss/batch/rules"
+	"reemboss/formats/extract"
+	"reemboss/formats/iso"
+	"reemboss/formats/request"
+)
+
+// Errors that callers tell apart with errors.Is.
+var (
+	ErrNotFound = errors.New("not in the ledger")
+	// ErrConflict: the stored state is not the one the caller expected (another worker, or a bug); nothing was written.
+	ErrConflict = errors.New("the ledger's state changed meanwhile")
+	// ErrRangeChanged: a PAN range's parameters differ from those recorded at its first use; they may never change under it.
+	ErrRangeChanged = errors.New("the parameters of a PAN range changed after its first use")
+	// ErrBehind: a counter is behind its high-water mark: the ledger is an older copy.
+	ErrBehind = errors.New("the ledger is older than what has already left the house")
+)
+
+// Vault seals and indexes PANs; package hsm's keyset is one.
+type Vault interface {
+	// SealPAN seals p for the card (AEAD, the card id as associated data).
+	SealPAN(cardID int64, p iso.PAN) ([]byte, error)
+	// OpenPAN opens what SealPAN made for the same card id.
+	OpenPAN(cardID int64, sealed []byte) (iso.PAN, error)
+	// IndexPAN is the keyed hash of the whole PAN (HMAC-SHA-256, 32 bytes; PCI DSS 4.0.1, 3.5.1.1).
+	IndexPAN(p iso.PAN) []byte
+	// IndexKeyID names the key of IndexPAN; it is stored beside each hash.
+	IndexKeyID() string
+}
+
+// Ledger is the whole promise. Users ask for the part that they need.
+type Ledger interface {
+	Runs
+	Registry
+	Intake
+	Deciding
+	Files
+	Reading
+	Audit
+	Close() error
+}
+
+// Run is one night; it stays open over crashes until FinishRun.
+type Run struct {
+	ID        string // local date and number within it: 2026-11-21-001
+	Date      string // local date at its start, YYYY-MM-DD
+	StartedAt time.Time
+	EndedAt   time.Time // zero while open
+	Starts    int       // how often a process worked on it
+	Exit      int       // exit code once finished
+	Host      string
+	Version   string
+	Summary   []byte // reconciliation.json once finished
+}
+
+// Stage is the time one stage of a run took in one process.
+type Stage struct {
+	RunID     string
+	Name      string
+	StartedAt time.Time
+	EndedAt   time.Time
+	Items     int64
+}
+
+// Runs is the history of nights.
+type Runs interface {
+	// BeginRun continues the open run, if there is one (resumed), or opens the next of that local date.
+	BeginRun(ctx context.Context, at time.Time, date, host, version string) (run Run, resumed bool, err error)
+	RecordStage(ctx context.Context, s Stage) error
+	Stages(ctx context.Context, runID string) ([]Stage, error)
+	FinishRun(ctx context.Context, runID string, at time.Time, exit int, summary []byte) error
+	Run(ctx context.Context, id string) (Run, error) // ErrNotFound
+	// LastRuns gives the newest first.
+	LastRuns(ctx context.Context, limit int) ([]Run, error)
+}
+
+// Decided is a set of card fields that we decided and that no extract has shown yet.
+type Decided uint8
+
+// The fields an extract may not overwrite until it has shown our value once.
+const (
+	DecidedPAN Decided = 1 << iota
+	DecidedPSN
+	DecidedExpiry
+	DecidedStatus
+	DecidedShipment
+)
+
+// Known is a card of the registry.
+type Known struct {
+	rules.Card
+	Decided Decided
+}
+
+// CardWrite inserts a card or replaces all its fields (never its successor, which only a commit of decisions sets).
+type CardWrite struct {
+	Card    extract.Card
+	Decided Decided
+	// Activated closes the open shipment: an extract moved the card from CREATED to NORMAL.
+	Activated bool
+	At        time.Time
+}
+
+// Registry is the card registry.
+type Registry interface {
+	// Cards gives those of ids that exist, each with the newest and the open embossing of its whole chain of
+	// replacements. ids need not be sorted; many ids are read by an ordered scan, not one by one.
+	Cards(ctx context.Context, ids []int64) (map[int64]*Known, error)
+	// StoreCards writes cards. A PAN and PSN that another card already has is that card's error in the result
+	// (same index, nil for stored); the others are stored.
+	StoreCards(ctx context.Context, cards []CardWrite, entry AuditEntry) ([]error, error)
+	// KnownPANs says which of pans the index knows (any PSN).
+	KnownPANs(ctx context.Context, pans []iso.PAN) ([]bool, error)
+	// CountCards is the number of cards.
+	CountCards(ctx context.Context) (int64, error)
+}
+
+// ErrPANTaken is StoreCards' per-card error.
+var ErrPANTaken = errors.New("another card has this card number and PSN")
+
+// FileState is the way of a request file.
+type FileState string
+
+// States of a request file or a card extract.
+const (
+	Claiming FileState = "CLAIMING" // about to be renamed into state/intake
+	Claimed  FileState = "CLAIMED"  // ours; not yet read to its end
+	Checked  FileState = "CHECKED"  // read to its end once; its rows may be decided
+	DecidedF FileState = "DECIDED"  // every row has its answer, or the file as a whole has
+	Answered FileState = "ANSWERED" // results written, file at its last place
+)
+
+// RequestFile is a file that was taken from the inbox.
+type RequestFile struct {
+	ID        int64
+	RunID     string
+	Extract   bool   // a card master extract, not a request file
+	Name      string // the sender's, base name
+	Intake    string // path relative to the workspace while it is ours
+	SHA256    string // hex, of the bytes
+	Size      int64
+	State     FileState
+	Code      rules.Code // "" or why it was refused as a whole (also duplicate_file)
+	Detail    string
+	Rows      int64    // rows read in the check
+	HoldsPAN  bool     // some cell is a card number that the index knows: the original is kept sealed
+	Notes     []string // for the report: hidden sheets not read, encoding found, …
+	Final     string   // path relative to the workspace where it (or its sealed form) lies
+	ClaimedAt time.Time
+}
+
+// Answer is what became of one row.
+type Answer struct {
+	FileID        int64
+	Pos           int // of the row in the file, from 1; 0: the file as a whole
+	RunID         string
+	Sheet         string
+	Line          int
+	Kind          request.Kind // "" for a file as a whole
+	CardID        string       // as the sender wrote it, masked when it is a card number
+	Outcome       rules.Outcome
+	Class         int // 201 202 400 403 404 409 412 500
+	Code          rules.Code
+	Codes         []rules.Code // all, in the vocabulary's order
+	Message       string
+	Reference     string
+	Submitter     string
+	ContentDigest string // keyed, of the known fields
+	RowDigest     string // keyed, of all cells
+	Reason        int    // reason code once understood, else 0
+	// OrderUID is the order of an accepted row; of a duplicate by reference, the first one's.
+	OrderUID string
+}
+
+// Intake is the way of files from the inbox to their last place.
+type Intake interface {
+	// AddFile records a file about to be claimed and gives its id.
+	AddFile(ctx context.Context, f RequestFile) (int64, error)
+	// UpdateFile replaces the record of f.ID. With answer set (a file refused as a whole), that row 0 goes in with it.
+	UpdateFile(ctx context.Context, f RequestFile, answer *Answer, entry *AuditEntry) error
+	// OpenFiles gives files that are not ANSWERED, in the order of their ids.
+	OpenFiles(ctx context.Context) ([]RequestFile, error)
+	// RunFiles gives the files answered or claimed in a run.
+	RunFiles(ctx context.Context, runID string) ([]RequestFile, error)
+	// SameContent finds an earlier request file (another id) with this SHA-256, claimed since, that had an accepted row; ErrNotFound.
+	SameContent(ctx context.Context, sha256 string, since time.Time, not int64) (RequestFile, error)
+	// DropFile forgets a file that was recorded but never claimed.
+	DropFile(ctx context.Context, id int64) error
+}
+
+// OrderState is the way of one embossing.
+type OrderState string
+
+// States of an order. Between PLANNED and SENT the state of its file tells more. QUEUED and PLANNED are open: a card has at most one open order.
+const (
+	Queued    OrderState = "QUEUED"
+	PlannedO  OrderState = "PLANNED"
+	SentO     OrderState = "SENT"
+	Returned  OrderState = "RETURNED"
+	Activated OrderState = "ACTIVATED"
+)
+
+// Order is one embossing that was accepted.
+type Order struct {
+	UID              string // 20 characters, rising with time, unique for ever
+	RunID            string
+	FileID           int64 // request file
+	Pos              int
+	Kind             request.Kind
+	CardID           int64   // the card of the request
+	EmbossedCardID   int64   // the card whose plastic is made (another one after a new number)
+	PAN              iso.PAN // of the embossed card; sealed in the store
+	PSN              int
+	Expiry           iso.Expiry
+	Reason           int
+	Type             int
+	TypeDerived      bool
+	Bureau           string
+	Product          string
+	SortKey          string // records that the layout wants together have equal beginnings
+	State            OrderState
+	ShippingMethod   int
+	ExpectedDelivery string // YYYY-MM-DD
+	Fee              string
+	Status           string // of the embossed card after the order
+	OldStatus        string // of the requested card after the order
+	Record           []byte // the layout record without its secrets, JSON
+	Decision         []byte // why: rules.Decision.Because, JSON
+	CreatedAt        time.Time
+	// Of its bureau file, once planned.
+	BureauFileID int64
+	FileName     string
+	Sequence     int64
+	SentAt       time.Time
+}
+
+// NewCard is a card record made by a new-number reissue.
+type NewCard struct {
+	Card        extract.Card
+	Predecessor int64
+}
+
+// CardChange is what a decision changes of a card; nil pointers leave a field alone.
+type CardChange struct {
+	ID        int64
+	Status    *string
+	PSN       *int
+	Expiry    *iso.Expiry
+	StartDate *time.Time
+	Successor int64 // 0 leaves it alone
+	// CloseTransit closes the newest shipment of the card (order or imported) as RETURNED.
+	CloseTransit bool
+}
+
+// Advance moves a counter from an expected value to a new one; a different stored value is ErrConflict.
+type Advance struct {
+	Counter  string
+	From, To int64
+}
+
+// Chunk is a bounded set of answers with all that follows from them, committed together.
+type Chunk struct {
+	RunID    string
+	FileID   int64
+	At       time.Time
+	Answers  []Answer
+	Orders   []Order
+	NewCards []NewCard
+	Changes  []CardChange
+	Advances []Advance
+	Entry    *AuditEntry
+}
+
+// RangeParams are recorded at a range's first use and may never change under it.
+type RangeParams struct {
+	Name, Prefix, Key, Tweak string
+	PANLength                int
+	From, To                 int64
+}
+
+// Prior is the accepted request that first used a reference.
+type Prior struct {
+	rules.Prior
+	Answer Answer
+}
+
+// Deciding is what the stages decide and issue need.
+type Deciding interface {
+	// References finds, for each reference in refs that an accepted request used, that request.
+	References(ctx context.Context, refs []string) (map[string]Prior, error)
+	// LastPos is the position of the last row of the file that has an answer; 0 for none.
+	LastPos(ctx context.Context, fileID int64) (int, error)
+	// Counter gives a counter's value, 0 if it was never moved. Names: "sequence/<recipient>", "range/<name>", "card-id".
+	Counter(ctx context.Context, name string) (int64, error)
+	// Counters gives all of them, for the high-water marks.
+	Counters(ctx context.Context) (map[string]int64, error)
+	// EnsureRange records p at first use; later it compares (ErrRangeChanged).
+	EnsureRange(ctx context.Context, p RangeParams) error
+	// CommitChunk writes c whole or not at all. An answer that is already there for its (file, pos) is ErrConflict.
+	CommitChunk(ctx context.Context, c Chunk) error
+}
+
+// BureauFileState is the way of an outgoing file.
+type BureauFileState string
+
+// States of an outgoing file (files.md: a public promise).
+const (
+	Planned   BureauFileState = "PLANNED"   // number, name, orders and digest are fixed
+	Written   BureauFileState = "WRITTEN"   // its sealed bytes are frozen in the outbox
+	Intent    BureauFileState = "INTENT"    // a transfer began
+	Uploaded  BureauFileState = "UPLOADED"  // whole under its temporary name
+	Renaming  BureauFileState = "RENAMING"  // the rename may have happened
+	Sent      BureauFileState = "SENT"      // with evidence
+	Undecided BureauFileState = "UNDECIDED" // nobody can know; a person decides
+)
+
+// BureauFile is a sealed file for a bureau or for the card system.
+type BureauFile struct {
+	ID           int64
+	Recipient    string // bureau or "card-system"
+	Sequence     int64  // from 1, no gap, no repeat
+	Name         string
+	State        BureauFileState
+	RunID        string // that planned it
+	PlannedAt    time.Time
+	Records      int64
+	Layout       string // name and version
+	LayoutText   []byte // the description itself, so that a later configuration cannot change the file
+	Head         []byte // JSON: what the layout's header needs, fixed in the plan
+	PlainDigest  string // keyed digest of the clear text
+	RecipientKey string // fingerprint
+	SigningKey   string // fingerprint
+	Size         int64  // sealed bytes
+	SHA256       string // of the sealed bytes
+	WrittenAt    time.Time
+	SentAt       time.Time
+	SentRunID    string
+	Evidence     []byte // JSON, of the newest delivery
+	LastError    string // why it is not sent, one sentence; "" when nothing is wrong
+}
+
+// Plan is a bureau file to be: it takes the number Sequence and the first Records orders of the recipient's queue.
+type Plan struct {
+	File  BureauFile
+	Entry AuditEntry
+}
+
+// FileChange moves an outgoing file from one state to the next.
+type FileChange struct {
+	FileID int64
+	From   []BureauFileState // the stored state must be one of them, else ErrConflict
+	To     BureauFileState
+	At     time.Time
+	RunID  string
+	// Size and SHA256 are stored when To is Written; Evidence and SentAt when To is Sent (the file's orders become SENT with At).
+	Size     int64
+	SHA256   string
+	Evidence []byte
+	Error    string // becomes LastError
+	Reason   string // a person's, for resend and resolve
+	Entry    *AuditEntry
+}
+
+// Delivery is one step in the history of an outgoing file.
+type Delivery struct {
+	FileID   int64
+	RunID    string
+	At       time.Time
+	State    BureauFileState
+	Error    string
+	Reason   string
+	Evidence []byte
+}
+
+// Queue is what waits for a recipient's next file.
+type Queue struct {
+	Recipient string
+	Orders    int64
+}
+
+// Files is what the stages write, release and send need.
+type Files interface {
+	// Queues counts the orders that are in no file of their recipient yet: for a bureau its QUEUED orders, for
+	// "card-system" the reissue orders that are in a bureau file and in no card system file.
+	Queues(ctx context.Context) ([]Queue, error)
+	// EachQueued gives the first limit (0: all) of them in file order: by SortKey, then UID; for the card system by UID. PAN opened.
+	EachQueued(ctx context.Context, recipient string, limit int64, fn func(*Order) error) error
+	// PlanFile takes the next sequence of the recipient (it must equal File.Sequence, else ErrConflict), stores the
+	// plan and puts the first File.Records queued orders into it, in one transaction.
+	PlanFile(ctx context.Context, p Plan) (int64, error)
+	// EachFileOrder gives the orders of a file in file order.
+	EachFileOrder(ctx context.Context, fileID int64, fn func(*Order) error) error
+	// ChangeFile moves a file on and records the step in its history.
+	ChangeFile(ctx context.Context, c FileChange) error
+	// BureauFiles gives files in the order recipient, sequence. States empty: every state. RunID empty: every run; else files planned or sent in it.
+	BureauFiles(ctx context.Context, q FileQuery) ([]BureauFile, error)
+	// FileByName finds one by its name; ErrNotFound.
+	FileByName(ctx context.Context, name string) (BureauFile, error)
+	// Deliveries is the history of a file, oldest first.
+	Deliveries(ctx context.Context, fileID int64) ([]Delivery, error)
+}
+
+// FileQuery chooses bureau files.
+type FileQuery struct {
+	RunID  string
+	States []BureauFileState
+}
+
+// Told is an answer with all that a result, a report or an event says of it.
+type Told struct {
+	Answer
+	FileName string // of the request file
+	// Order is nil unless accepted (or a duplicate by reference of an accepted one).
+	Order *Order
+	// Card is nil when the registry has none. Its PAN is the requested card's.
+	Card *extract.Card
+	// BureauFileState of the order's file, "" while queued.
+	BureauFileState BureauFileState
+}
+
+// Tally counts answers that agree in all of its fields.
+type Tally struct {
+	Kind    request.Kind
+	Outcome rules.Outcome
+	Code    rules.Code
+	Reason  int
+	Product string
+	Bureau  string
+	N       int64
+}
+
+// Waiting counts accepted orders that are in no written file.
+type Waiting struct {
+	RunID  string // that accepted them
+	Bureau string
+	Orders int64
+}
+
+// Reading is what reports need.
+type Reading interface {
+	// EachTold gives the answers of a file in row order (fileID > 0) or of a run in (file, row) order (fileID 0).
+	// withCards also reads card and order; it streams.
+	EachTold(ctx context.Context, runID string, fileID int64, fn func(*Told) error) error
+	// Tallies counts a run's answers.
+	Tallies(ctx context.Context, runID string) ([]Tally, error)
+	// Waits counts, over all runs, accepted orders that are QUEUED or whose bureau file is only PLANNED.
+	Waits(ctx context.Context) ([]Waiting, error)
+	// WrittenOf counts the orders accepted in acceptedIn ("" any) that stand in bureau files written (state beyond PLANNED) in or before now; per bureau.
+	WrittenOf(ctx context.Context, acceptedIn string) (map[string]int64, error)
+}
+
+// AuditEntry is one line of the audit chain.
+type AuditEntry struct {
+	Seq     int64 // from 1
+	At      time.Time
+	Who     string // user@host
+	What    string // run.started, file.taken, cards.imported, orders.accepted, file.planned, file.sent, file.resolved …
+	Subject string
+	Detail  string // never card data
+	Hash    string // hex SHA-256 over the previous entry's hash and this one's fields
+}
+
+// Audit is append-only; each entry's hash covers the one before it.
+type Audit interface {
+	Append(ctx context.Context, e AuditEntry) error
+	// EachAudit gives the entries in order with their stored hashes.
+	EachAudit(ctx context.Context, fn func(AuditEntry) error) error
+	// VerifyAudit recomputes the chain; the error names the first entry that does not hold.
+	VerifyAudit(ctx context.Context) error
+}
