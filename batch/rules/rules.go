@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"reemboss/formats/extract"
-	"reemboss/formats/iso"
 	"reemboss/formats/request"
 )
 
@@ -80,8 +79,6 @@ type Plan struct {
 	Type             int  // reissue type used
 	TypeDerived      bool // the type was blank and follows from the reason
 	NewPAN           bool
-	Expiry           iso.Expiry // of the card that will be embossed
-	PSN              int
 	Bureau           string
 	ShippingMethod   int
 	BusinessDate     time.Time // at the bureau
