@@ -43,12 +43,12 @@ type Config struct {
 
 // Intake limits what is taken from the inbox.
 type Intake struct {
-	StableFor     time.Duration `yaml:"stable_for"`    // two looks this far apart must show the same size and time
-	DoneMarker    string        `yaml:"done_marker"`   // suffix of a marker file, such as ".done"; "" for none
-	MaxFileSize   int64         `yaml:"max_file_size"` // bytes
-	MaxUnpacked   int64         `yaml:"max_unpacked"`  // bytes of one workbook, unpacked
-	MaxRows       int           `yaml:"max_rows"`      // rows of one file
-	MaxField      int           `yaml:"max_field"`     // bytes of one cell
+	StableFor     time.Duration `yaml:"stable_for"`                 // two looks this far apart must show the same size and time
+	DoneMarker    string        `yaml:"done_marker"`                // suffix of a marker file, such as ".done"; "" for none
+	MaxFileSize   int64         `yaml:"max_file_size" unit:"bytes"` // bytes
+	MaxUnpacked   int64         `yaml:"max_unpacked" unit:"bytes"`  // bytes of one workbook, unpacked
+	MaxRows       int           `yaml:"max_rows"`                   // rows of one file
+	MaxField      int           `yaml:"max_field" unit:"bytes"`     // bytes of one cell
 	DuplicateDays int           `yaml:"duplicate_days"`
 }
 

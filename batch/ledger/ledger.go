@@ -8,6 +8,12 @@
 // PANs are sealed before they reach the store and looked up by a keyed hash;
 // no method takes or gives CVVs or tracks. Methods return errors and log
 // nothing. A Ledger may be used by several goroutines.
+//
+// Times are kept in whole milliseconds and given back in UTC; the zero time is
+// none. Methods that stream (Each…) hold no lock while fn runs: fn may call any
+// other method, and what it changes does not change what is streamed. Values
+// given to fn may be kept. An error of fn ends the stream and is returned as it
+// is. When ctx ends, the method returns its error and a write leaves nothing.
 package ledger
 
 import (
@@ -80,10 +86,12 @@ type Stage struct {
 
 // Runs is the history of nights.
 type Runs interface {
-	// BeginRun continues the open run, if there is one (resumed), or opens the next of that local date.
+	// BeginRun continues the open run, if there is one (resumed: Starts is one more, Host and Version are the
+	// newest process's), or opens the next of that local date.
 	BeginRun(ctx context.Context, at time.Time, date, host, version string) (run Run, resumed bool, err error)
 	RecordStage(ctx context.Context, s Stage) error
 	Stages(ctx context.Context, runID string) ([]Stage, error)
+	// FinishRun closes the run. One that is closed already is ErrConflict.
 	FinishRun(ctx context.Context, runID string, at time.Time, exit int, summary []byte) error
 	Run(ctx context.Context, id string) (Run, error) // ErrNotFound
 	// LastRuns gives the newest first.
@@ -112,7 +120,8 @@ type Known struct {
 type CardWrite struct {
 	Card    extract.Card
 	Decided Decided
-	// Activated closes the open shipment: an extract moved the card from CREATED to NORMAL.
+	// Activated closes the newest shipment of the card, if it is under way, as ACTIVATED: an extract moved the card
+	// from CREATED to NORMAL.
 	Activated bool
 	At        time.Time
 }
@@ -120,10 +129,13 @@ type CardWrite struct {
 // Registry is the card registry.
 type Registry interface {
 	// Cards gives those of ids that exist, each with the newest and the open embossing of its whole chain of
-	// replacements. ids need not be sorted; many ids are read by an ordered scan, not one by one.
+	// replacements. ids need not be sorted; many ids are read by an ordered scan, not one by one (ids that lie close
+	// together cost least). Newest is by the time sent, for an open one by the time ordered. A shipment that the
+	// extract told of counts as an embossing without UID, its state the extract's.
 	Cards(ctx context.Context, ids []int64) (map[int64]*Known, error)
 	// StoreCards writes cards. A PAN and PSN that another card already has is that card's error in the result
-	// (same index, nil for stored); the others are stored.
+	// (same index, nil for stored); the others are stored. 20,000 cards a call are quicker than 2,000: the index of
+	// keyed hashes is touched everywhere by every call.
 	StoreCards(ctx context.Context, cards []CardWrite, entry AuditEntry) ([]error, error)
 	// KnownPANs says which of pans the index knows (any PSN).
 	KnownPANs(ctx context.Context, pans []iso.PAN) ([]bool, error)
@@ -192,15 +204,17 @@ type Answer struct {
 type Intake interface {
 	// AddFile records a file about to be claimed and gives its id.
 	AddFile(ctx context.Context, f RequestFile) (int64, error)
-	// UpdateFile replaces the record of f.ID. With answer set (a file refused as a whole), that row 0 goes in with it.
+	// UpdateFile replaces the record of f.ID (ErrNotFound). With answer set (a file refused as a whole), that row 0
+	// goes in with it; one that is already there is ErrConflict.
 	UpdateFile(ctx context.Context, f RequestFile, answer *Answer, entry *AuditEntry) error
 	// OpenFiles gives files that are not ANSWERED, in the order of their ids.
 	OpenFiles(ctx context.Context) ([]RequestFile, error)
 	// RunFiles gives the files answered or claimed in a run.
 	RunFiles(ctx context.Context, runID string) ([]RequestFile, error)
-	// SameContent finds an earlier request file (another id) with this SHA-256, claimed since, that had an accepted row; ErrNotFound.
+	// SameContent finds the first other request file (not an extract, another id) with this SHA-256, claimed since or
+	// later, that had an accepted row; ErrNotFound.
 	SameContent(ctx context.Context, sha256 string, since time.Time, not int64) (RequestFile, error)
-	// DropFile forgets a file that was recorded but never claimed.
+	// DropFile forgets a file that was recorded but never claimed; any other is ErrConflict.
 	DropFile(ctx context.Context, id int64) error
 }
 
@@ -240,6 +254,7 @@ type Order struct {
 	Fee              string
 	Status           string // of the embossed card after the order
 	OldStatus        string // of the requested card after the order
+	Reembossing      int    // the how-manieth re-embossing of its card this is, from 1; 0 for a reissue; counted by the ledger
 	Record           []byte // the layout record without its secrets, JSON
 	Decision         []byte // why: rules.Decision.Because, JSON
 	CreatedAt        time.Time
@@ -263,7 +278,11 @@ type CardChange struct {
 	PSN       *int
 	Expiry    *iso.Expiry
 	StartDate *time.Time
-	Successor int64 // 0 leaves it alone
+	// What the next embossing must repeat; nil leaves each alone.
+	ValidityMonths *int
+	CVKRef         *string
+	PrintedName    *string
+	Successor      int64 // 0 leaves it alone
 	// CloseTransit closes the newest shipment of the card (order or imported) as RETURNED.
 	CloseTransit bool
 }
@@ -274,7 +293,9 @@ type Advance struct {
 	From, To int64
 }
 
-// Chunk is a bounded set of answers with all that follows from them, committed together.
+// Chunk is a bounded set of answers with all that follows from them, committed together. Its RunID and FileID are
+// those of every answer and order in it. Every accepted answer names one order of the chunk, every order is named
+// by the accepted answer at its Pos.
 type Chunk struct {
 	RunID    string
 	FileID   int64
@@ -312,7 +333,12 @@ type Deciding interface {
 	Counters(ctx context.Context) (map[string]int64, error)
 	// EnsureRange records p at first use; later it compares (ErrRangeChanged).
 	EnsureRange(ctx context.Context, p RangeParams) error
-	// CommitChunk writes c whole or not at all. An answer that is already there for its (file, pos) is ErrConflict.
+	// CommitChunk writes c whole or not at all, in the order counters, shipments closed, new cards, changes, orders,
+	// answers. ErrConflict: an answer that is already there for its (file, pos); a counter that is not at From; an
+	// order whose UID was used, or whose requested or embossed card has an open order in either role; a reference that
+	// an accepted row claimed before; a changed card that does not exist or has another successor; a new card whose id
+	// is taken or (also ErrPANTaken) whose PAN and PSN are; a run that is finished. What it sets on cards is marked as
+	// decided: PAN, PSN, expiry and status of a new card, those set on a changed one, the shipment that it closes.
 	CommitChunk(ctx context.Context, c Chunk) error
 }
 
@@ -368,7 +394,9 @@ type FileChange struct {
 	To     BureauFileState
 	At     time.Time
 	RunID  string
-	// Size and SHA256 are stored when To is Written; Evidence and SentAt when To is Sent (the file's orders become SENT with At).
+	// Size and SHA256 are stored when To is Written, where both are needed and may not differ from those of an earlier
+	// time (ErrConflict). Evidence, SentAt and SentRunID are stored when To is Sent, where Evidence is needed; the orders
+	// of a bureau's file become SENT. A card system file changes no order.
 	Size     int64
 	SHA256   string
 	Evidence []byte
@@ -402,11 +430,14 @@ type Files interface {
 	// EachQueued gives the first limit (0: all) of them in file order: by SortKey, then UID; for the card system by UID. PAN opened.
 	EachQueued(ctx context.Context, recipient string, limit int64, fn func(*Order) error) error
 	// PlanFile takes the next sequence of the recipient (it must equal File.Sequence, else ErrConflict), stores the
-	// plan and puts the first File.Records queued orders into it, in one transaction.
+	// plan and puts the first File.Records queued orders into it, in one transaction. Fewer orders than that, or a name
+	// that was ever used, are ErrConflict. The counter "sequence/<recipient>" moves with it.
 	PlanFile(ctx context.Context, p Plan) (int64, error)
 	// EachFileOrder gives the orders of a file in file order.
 	EachFileOrder(ctx context.Context, fileID int64, fn func(*Order) error) error
-	// ChangeFile moves a file on and records the step in its history.
+	// OrderStates counts the orders of a file by their state.
+	OrderStates(ctx context.Context, fileID int64) (map[OrderState]int64, error)
+	// ChangeFile moves a file on and records the step in its history, also a step to the state that it has.
 	ChangeFile(ctx context.Context, c FileChange) error
 	// BureauFiles gives files in the order recipient, sequence. States empty: every state. RunID empty: every run; else files planned or sent in it.
 	BureauFiles(ctx context.Context, q FileQuery) ([]BureauFile, error)
@@ -434,7 +465,7 @@ type Told struct {
 	BureauFileState BureauFileState
 }
 
-// Tally counts answers that agree in all of its fields.
+// Tally counts answers that agree in all of its fields. Product and Bureau are those of an accepted row's order.
 type Tally struct {
 	Kind    request.Kind
 	Outcome rules.Outcome
@@ -454,11 +485,15 @@ type Waiting struct {
 
 // Reading is what reports need.
 type Reading interface {
-	// EachTold gives the answers of a file in row order (fileID > 0) or of a run in (file, row) order (fileID 0).
-	// withCards also reads card and order; it streams.
+	// EachTold gives the answers of a file in row order (fileID > 0, of every run) or of a run in (file, row) order
+	// (fileID 0), each with its order and card.
 	EachTold(ctx context.Context, runID string, fileID int64, fn func(*Told) error) error
+	// EachAnswer is EachTold without orders and cards, several times as quick.
+	EachAnswer(ctx context.Context, runID string, fileID int64, fn func(*Answer) error) error
 	// Tallies counts a run's answers.
 	Tallies(ctx context.Context, runID string) ([]Tally, error)
+	// FileTallies counts the answers of one request file.
+	FileTallies(ctx context.Context, fileID int64) ([]Tally, error)
 	// Waits counts, over all runs, accepted orders that are QUEUED or whose bureau file is only PLANNED.
 	Waits(ctx context.Context) ([]Waiting, error)
 	// WrittenOf counts the orders accepted in acceptedIn ("" any) that stand in bureau files written (state beyond PLANNED) in or before now; per bureau.
@@ -481,6 +516,7 @@ type Audit interface {
 	Append(ctx context.Context, e AuditEntry) error
 	// EachAudit gives the entries in order with their stored hashes.
 	EachAudit(ctx context.Context, fn func(AuditEntry) error) error
-	// VerifyAudit recomputes the chain; the error names the first entry that does not hold.
+	// VerifyAudit recomputes the chain (see Chain); the error wraps ErrAuditBroken and names the first entry that does
+	// not hold: changed, removed (the newest ones too), or in another place.
 	VerifyAudit(ctx context.Context) error
 }

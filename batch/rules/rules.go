@@ -85,10 +85,12 @@ type Plan struct {
 	ExpectedDelivery time.Time
 	PrintedName      string
 	Address          extract.Address
-	OldStatus        string // status of the requested card afterwards ("" : unchanged)
-	NewStatus        string // status of the embossed card afterwards
-	ClosesTransit    string // uid of the shipment that reason 5 closes, "" for none
-	Fee              string
+	// NameGiven: the request brought PrintedName; the card's first and last name then say nothing of it.
+	NameGiven     bool
+	OldStatus     string // status of the requested card afterwards ("" : unchanged)
+	NewStatus     string // status of the embossed card afterwards
+	ClosesTransit string // uid of the shipment that reason 5 closes ("imported" where it has none), "" for none
+	Fee           string
 }
 
 // Decision is the explained answer to one row.
@@ -97,6 +99,10 @@ type Decision struct {
 	Code       Code        // the first violation's, Approved when accepted
 	Violations []Violation // in the order of the vocabulary
 	Plan       *Plan       // when accepted
+	// Reason is the reason code once understood, also of a refused row; else 0.
+	Reason int
+	// Message tells a person the whole answer; "" where an earlier answer is given again.
+	Message string
 	// Because explains: which rule, which value, one short entry each. It is kept with the order.
 	Because []string
 }

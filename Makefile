@@ -1,0 +1,42 @@
+# Every target is one command and enough: what it needs it installs (as root)
+# or names (.ci/need).
+GO ?= go
+BIN := bin/reemboss
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: all build demo test lint bench fuzz clean
+
+all: build
+
+# One static binary.
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN) ./cmd/reemboss
+
+# A whole night on sample data, then where to look.
+demo: build
+	$(BIN) demo
+
+# Linters and all tests, with the race detector, against the real gpg, sshd, LibreOffice.
+test:
+	.ci/need
+	$(MAKE) --no-print-directory lint
+	.ci/test
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt these files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+# Benchmarks of the parts, then a night of ROWS re-embossing rows on as many cards.
+ROWS ?= 1000000
+bench: build
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
+	REEMBOSS_BENCH_ROWS=$(ROWS) $(GO) test -run '^$$' -bench Night -benchtime 1x -timeout 60m -v ./cmd/reemboss
+
+# Each fuzz target for FUZZTIME.
+FUZZTIME ?= 30s
+fuzz:
+	.ci/fuzz $(FUZZTIME)
+
+clean:
+	rm -rf bin

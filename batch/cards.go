@@ -1,0 +1,471 @@
+package batch
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"reemboss/batch/config"
+	"reemboss/batch/durable"
+	"reemboss/batch/ledger"
+	"reemboss/batch/report"
+	"reemboss/batch/rules"
+	"reemboss/bureau"
+	"reemboss/formats/extract"
+)
+
+// ImportSummary is what became of a card master extract. Rows = Inserted +
+// Updated + Unchanged + Refused.
+type ImportSummary struct {
+	File      string     `json:"file"`
+	Code      rules.Code `json:"code,omitempty"` // refused as a whole
+	Detail    string     `json:"detail,omitempty"`
+	Rows      int64      `json:"read"`
+	Inserted  int64      `json:"inserted"`
+	Updated   int64      `json:"updated"`
+	Unchanged int64      `json:"unchanged"`
+	Refused   int64      `json:"refused"`
+	Conflicts int64      `json:"conflicts"`
+	Result    string     `json:"result,omitempty"` // path of the list of answers
+}
+
+func (s ImportSummary) String() string {
+	return fmt.Sprintf("%d cards read: %d new, %d updated, %d unchanged, %d refused, %d conflicts with what we decided", s.Rows, s.Inserted, s.Updated, s.Unchanged, s.Refused, s.Conflicts)
+}
+
+// importExtract imports an extract that was taken from inbox/cards/. A clear
+// one is deleted when all of it is durably in the registry; an encrypted one
+// goes to done/. Killed before that, it is imported again from its start,
+// which changes nothing twice.
+func (n *Night) importExtract(ctx context.Context, f ledger.RequestFile) (ImportSummary, error) {
+	source := n.Path(f.Intake)
+	sum, size, err := hashFile(source)
+	if err != nil {
+		return ImportSummary{}, fmt.Errorf("read the extract %s: %w", printable(f.Name), err)
+	}
+	f.SHA256, f.Size = sum, size
+	if f.Final == "" {
+		place, err := n.freePlace("done", f.Name)
+		if err != nil {
+			return ImportSummary{}, err
+		}
+		f.Final = n.Relative(place)
+		if err := n.Ledger.UpdateFile(ctx, f, nil, nil); err != nil {
+			return ImportSummary{}, err
+		}
+	}
+	sealed, err := encrypted(source)
+	if err != nil {
+		return ImportSummary{}, err
+	}
+	s, err := n.importFrom(ctx, source, printable(f.Name), n.Path(f.Final), sealed)
+	var broken *extract.FileError
+	if errors.As(err, &broken) {
+		// An extract holds card numbers: refused, it is kept sealed.
+		s.Code, s.Detail = rules.Code(broken.Code), broken.Error()
+		f.HoldsPAN, f.Final = !sealed, ""
+		return s, n.refuseFile(ctx, f, s.Code, s.Detail, rules.Refused)
+	}
+	if err != nil {
+		return s, fmt.Errorf("import %s: %w", printable(f.Name), err)
+	}
+	n.at("cards/imported")
+	if sealed {
+		err = durable.Rename(source, n.Path(f.Final))
+	} else if err = durable.Remove(source); err == nil {
+		f.Final = n.Relative(s.Result) // the clear file is gone for good; its answers stay
+	}
+	if err != nil {
+		return s, fmt.Errorf("put %s away: %w", printable(f.Name), err)
+	}
+	f.State, f.Rows = ledger.Answered, s.Rows
+	f.Notes = append(f.Notes, s.String())
+	return s, n.Ledger.UpdateFile(ctx, f, nil, n.audit("cards.imported", printable(f.Name), s.String()))
+}
+
+// ImportCards imports an extract that lies anywhere. The file stays where it is, the answers go to done/<date>/.
+func (n *Night) ImportCards(ctx context.Context, path string) (ImportSummary, error) {
+	n.run.Date = n.Now().In(n.zone).Format("2006-01-02")
+	sealed, err := encrypted(path)
+	if err != nil {
+		return ImportSummary{}, setup("read the extract: %w", plain(err))
+	}
+	place, err := n.freePlace("done", filepath.Base(path))
+	if err != nil {
+		return ImportSummary{}, err
+	}
+	s, err := n.importFrom(ctx, path, printable(filepath.Base(path)), place, sealed)
+	var broken *extract.FileError
+	if errors.As(err, &broken) {
+		s.Code, s.Detail = rules.Code(broken.Code), broken.Error()
+		return s, nil
+	}
+	if err != nil {
+		return s, err
+	}
+	return s, n.Ledger.Append(ctx, n.entry("cards.imported", s.File, s.String()))
+}
+
+// encrypted says whether a file is an OpenPGP message, binary or armoured.
+func encrypted(path string) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	start := make([]byte, 64)
+	k, err := io.ReadFull(f, start)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	start = start[:k]
+	if bytes.HasPrefix(bytes.TrimSpace(start), []byte("-----BEGIN PGP MESSAGE")) {
+		return true, nil
+	}
+	// An OpenPGP message begins with a public-key or symmetric session key packet (RFC 4880, 4.2): tags 1 and 3.
+	return k > 0 && (start[0] == 0xc1 || start[0] == 0xc3 || start[0]&0xfc == 0x84 || start[0]&0xfc == 0x8c), nil
+}
+
+// openExtract opens an extract; an encrypted one is decrypted as it is read and never lies anywhere in clear.
+func (n *Night) openExtract(path string, sealed bool) (file *extract.File, verdict func() error, err error) {
+	options := extract.Options{Limits: n.tableLimits(), Statuses: n.Config.Statuses.Known(), StatusAliases: n.Config.Statuses.Aliases, Location: n.zone}
+	if !sealed {
+		if n.Config.Environment == config.Production {
+			return nil, nil, &extract.FileError{Code: "file_unreadable", Detail: "in production an extract must come PGP-encrypted to the workspace's key; encrypt it and send it again"}
+		}
+		file, err = extract.Open(path, options)
+		return file, func() error { return nil }, err
+	}
+	in, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	clear, check := bureau.Open(bufio.NewReaderSize(in, 1<<16), n.ownKey, nil)
+	file, err = extract.Read(clear, options)
+	if err != nil {
+		_ = in.Close()
+		return nil, nil, unreadable(err)
+	}
+	return file, func() error {
+		defer in.Close()
+		if _, err := io.Copy(io.Discard, clear); err != nil {
+			return unreadable(err)
+		}
+		_, err := check()
+		return unreadable(err)
+	}, nil
+}
+
+// unreadable makes a failed decryption the refusal of the file; a refusal stays what it is.
+func unreadable(err error) error {
+	var broken *extract.FileError
+	if err == nil || errors.As(err, &broken) {
+		return err
+	}
+	return &extract.FileError{Code: "file_unreadable", Detail: fmt.Sprintf("the extract cannot be decrypted with the workspace's key: %v; encrypt it to that key (keys/issuer.asc) and send it again", err)}
+}
+
+// importFrom reads an extract twice: once to its end to know that it is whole,
+// then in chunks into the registry. Answers go to <place>.result.csv, refused
+// rows with all their cells to <place>.refused.csv.pgp, sealed to ourselves.
+func (n *Night) importFrom(ctx context.Context, source, name, place string, sealed bool) (ImportSummary, error) {
+	s := ImportSummary{File: name}
+	if err := n.eachCard(source, sealed, func(*extract.Row) error { return ctx.Err() }); err != nil {
+		return s, err
+	}
+	i := &importing{n: n, summary: s, entry: n.entry("cards.stored", name, "")}
+	s.Result = place + ".result.csv"
+	err := durable.Write(s.Result, func(w io.Writer) error {
+		i.answers = csv.NewWriter(w)
+		if err := i.answers.Write([]string{"sheet", "row", "card_id", "outcome", "code", "message"}); err != nil {
+			return err
+		}
+		return i.work(ctx, source, place, sealed)
+	})
+	result := s.Result
+	s = i.summary
+	s.Result = result
+	if err != nil {
+		return s, err
+	}
+	if s.Refused+s.Conflicts > 0 {
+		n.note("%s: %d rows refused, %d conflicts with what we decided; %s lists them", name, s.Refused, s.Conflicts, n.Relative(result))
+	}
+	return s, nil
+}
+
+func (n *Night) eachCard(source string, sealed bool, visit func(*extract.Row) error) error {
+	file, verdict, err := n.openExtract(source, sealed)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	err = file.Each(visit)
+	if err == nil {
+		return verdict()
+	}
+	if sealed {
+		var broken *extract.FileError
+		if errors.As(err, &broken) && verdict() != nil {
+			return verdict()
+		}
+	}
+	return err
+}
+
+// importing is one extract on its way into the registry.
+type importing struct {
+	n       *Night
+	summary ImportSummary
+	entry   ledger.AuditEntry
+	answers *csv.Writer
+	refused *sealedRows
+	rows    []extract.Row
+}
+
+func (i *importing) work(ctx context.Context, source, place string, sealed bool) error {
+	i.refused = &sealedRows{n: i.n, path: place + ".refused.csv.pgp"}
+	defer i.refused.abandon()
+	err := i.n.eachCard(source, sealed, func(row *extract.Row) error {
+		kept := *row
+		kept.Cells = append([]string(nil), row.Cells...)
+		kept.Problems = append([]extract.Problem(nil), row.Problems...)
+		if i.rows = append(i.rows, kept); len(i.rows) < chunkRows {
+			return nil
+		}
+		return i.chunk(ctx)
+	})
+	if err == nil {
+		err = i.chunk(ctx)
+	}
+	if err == nil {
+		err = i.refused.close()
+	}
+	if err != nil {
+		return err
+	}
+	i.answers.Flush()
+	return i.answers.Error()
+}
+
+// chunk lays the gathered rows over the registry and stores what changed.
+func (i *importing) chunk(ctx context.Context) error {
+	if len(i.rows) == 0 {
+		return nil
+	}
+	n := i.n
+	ids := make([]int64, 0, len(i.rows))
+	for _, r := range i.rows {
+		if r.Card.ID > 0 {
+			ids = append(ids, r.Card.ID)
+		}
+	}
+	known, err := n.Ledger.Cards(ctx, ids)
+	if err != nil {
+		return err
+	}
+	told := make([]importAnswer, len(i.rows))
+	var writes []ledger.CardWrite
+	var of []int // row of each write
+	for k := range i.rows {
+		row := &i.rows[k]
+		have := known[row.Card.ID]
+		if told[k] = i.check(row, have); told[k].outcome == "refused" {
+			continue
+		}
+		write, conflicts := merge(have, row.Card, n.Config.Statuses)
+		write.At = n.Now()
+		if write.Card.ShipmentStatus != "" && write.Card.ShippedAt.IsZero() {
+			write.Card.ShippedAt = write.At
+		}
+		told[k].conflicts = conflicts
+		switch {
+		case have == nil:
+			told[k].outcome = "inserted"
+		case sameCard(have, write):
+			told[k].outcome = "unchanged"
+			continue
+		default:
+			told[k].outcome = "updated"
+		}
+		writes, of = append(writes, write), append(of, k)
+		next := &ledger.Known{Decided: write.Decided}
+		if have != nil {
+			*next = *have
+		}
+		next.Card.Card, next.Decided = write.Card, write.Decided
+		known[row.Card.ID] = next // a later row of the same card sees this one
+	}
+	if len(writes) > 0 {
+		i.entry.At, i.entry.Detail = n.Now(), fmt.Sprintf("%d cards", len(writes))
+		errs, err := n.Ledger.StoreCards(ctx, writes, i.entry)
+		if err != nil {
+			return fmt.Errorf("store cards: %w", err)
+		}
+		for w, err := range errs {
+			if err != nil {
+				told[of[w]] = refusedRow("card_validation_error", "Another card of the registry has this card number and PSN; correct the extract.")
+			}
+		}
+	}
+	return i.tell(ctx, told)
+}
+
+// importAnswer is what became of one row of an extract.
+type importAnswer struct {
+	outcome   string // inserted updated unchanged refused
+	code      rules.Code
+	message   string
+	conflicts []Conflict
+}
+
+func refusedRow(code rules.Code, message string) importAnswer {
+	return importAnswer{outcome: "refused", code: code, message: message}
+}
+
+// check says what is wrong with a row that only the configuration and the registry can know.
+func (i *importing) check(row *extract.Row, have *ledger.Known) importAnswer {
+	n := i.n
+	if len(row.Problems) > 0 {
+		var details []string
+		for _, p := range row.Problems {
+			details = append(details, p.Detail)
+		}
+		return refusedRow(rules.Code(row.Problems[0].Code), strings.Join(details, "; "))
+	}
+	if _, ok := n.Config.Products[row.Card.Product]; !ok {
+		return refusedRow("card_validation_error", fmt.Sprintf("The configuration has no product %q; correct the extract or configure the product.", limit(n.masker(context.Background())(row.Card.Product), 40)))
+	}
+	if column, found := ownNumberElsewhere(row.Card); found {
+		return refusedRow("card_validation_error", fmt.Sprintf("Column %s repeats the card number, which would then lie in clear; take it out of that column.", column))
+	}
+	if ids := n.Config.NewCardIDs; have == nil && row.Card.ID >= ids.From && row.Card.ID <= ids.To {
+		return refusedRow("card_id_invalid", "The card id lies in new_card_ids, the range that we give to new cards, and we made no such card; correct the id or the range.")
+	}
+	return importAnswer{}
+}
+
+// sameCard says that a write would change nothing.
+func sameCard(have *ledger.Known, w ledger.CardWrite) bool {
+	a, b := have.Card.Card, w.Card
+	if !a.PAN.Equal(b.PAN) || have.Decided != w.Decided || !a.StartDate.Equal(b.StartDate) || !a.ShippedAt.Equal(b.ShippedAt) {
+		return false
+	}
+	b.PAN, b.StartDate, b.ShippedAt = a.PAN, a.StartDate, a.ShippedAt
+	return a == b
+}
+
+// tell writes the answers of a chunk and seals its refused rows.
+func (i *importing) tell(ctx context.Context, told []importAnswer) error {
+	for k, a := range told {
+		row := &i.rows[k]
+		s := &i.summary
+		s.Rows++
+		switch a.outcome {
+		case "inserted":
+			s.Inserted++
+		case "updated":
+			s.Updated++
+		case "unchanged":
+			s.Unchanged++
+		default:
+			s.Refused++
+			if err := i.refused.add(row, a); err != nil {
+				return fmt.Errorf("keep a refused row: %w", err)
+			}
+		}
+		message := a.message
+		for _, c := range a.conflicts {
+			s.Conflicts++
+			message = strings.TrimSpace(message + " " + c.Detail)
+		}
+		code := a.code
+		if code == "" {
+			code = rules.Approved
+		}
+		id := ""
+		if row.Card.ID > 0 {
+			id = strconv.FormatInt(row.Card.ID, 10)
+		}
+		if err := i.answers.Write([]string{report.Neutral(row.Sheet), strconv.Itoa(row.Line), id, a.outcome, string(code), report.Neutral(message)}); err != nil {
+			return err
+		}
+	}
+	i.rows = i.rows[:0]
+	i.n.progress("cards", i.summary.Rows, 0)
+	return ctx.Err()
+}
+
+// sealedRows keeps refused rows of an extract, card numbers and all, in a file
+// that only the workspace's key opens. The file is made with the first row.
+type sealedRows struct {
+	n      *Night
+	path   string
+	pipe   *io.PipeWriter
+	result chan error
+	out    *csv.Writer
+	header []string
+}
+
+func (r *sealedRows) add(row *extract.Row, a importAnswer) error {
+	if r.pipe == nil {
+		r.start()
+	}
+	if strings.Join(r.header, "\x00") != strings.Join(row.Header, "\x00") {
+		r.header = append([]string(nil), row.Header...)
+		if err := r.out.Write(append([]string{"sheet", "row", "code", "message"}, r.header...)); err != nil {
+			return err
+		}
+	}
+	return r.out.Write(append([]string{row.Sheet, strconv.Itoa(row.Line), string(a.code), a.message}, row.Cells...))
+}
+
+func (r *sealedRows) start() {
+	reader, writer := io.Pipe()
+	r.pipe, r.result, r.out = writer, make(chan error, 1), csv.NewWriter(writer)
+	go func() {
+		err := durable.Write(r.path, func(w io.Writer) error {
+			sealed, err := bureau.Seal(w, bureau.Sealing{To: []*bureau.Key{r.n.ownKey}, Signer: r.n.ownKey,
+				FileName: limit(strings.TrimSuffix(filepath.Base(r.path), ".pgp"), 200), Time: r.n.Now(), Rand: r.n.Random})
+			if err != nil {
+				return err
+			}
+			if _, err := io.Copy(sealed, reader); err != nil {
+				return err
+			}
+			return sealed.Close()
+		})
+		_ = reader.CloseWithError(err)
+		r.result <- err
+	}()
+}
+
+func (r *sealedRows) close() error {
+	if r.pipe == nil {
+		return nil
+	}
+	r.out.Flush()
+	if err := r.out.Error(); err != nil {
+		return err
+	}
+	_ = r.pipe.Close()
+	r.pipe = nil
+	return <-r.result
+}
+
+// abandon ends the sealed file without a name after a failure.
+func (r *sealedRows) abandon() {
+	if r.pipe == nil {
+		return
+	}
+	_ = r.pipe.CloseWithError(errors.New("the import stopped"))
+	<-r.result
+}

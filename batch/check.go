@@ -1,0 +1,102 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"reemboss/batch/ledger"
+	"reemboss/batch/rules"
+	"reemboss/formats/request"
+)
+
+// CheckedRow is what `run` would say to one row (files.md: check --json).
+type CheckedRow struct {
+	File    string        `json:"file"`
+	Sheet   string        `json:"sheet"`
+	Row     int           `json:"row"` // as a spreadsheet shows it; 0: the file as a whole
+	CardID  string        `json:"card_id"`
+	Request request.Kind  `json:"request"`
+	Outcome rules.Outcome `json:"outcome"`
+	Class   int           `json:"class"`
+	Code    rules.Code    `json:"code"`
+	Codes   []rules.Code  `json:"all_codes"`
+	Message string        `json:"message"`
+}
+
+// Check says what a run would answer to each row of the files, in their order,
+// as if they were dropped together tonight, and changes nothing. Rows are
+// decided and issued by the very code of the night, with placeholders for the
+// secrets; nothing is committed.
+func (n *Night) Check(ctx context.Context, paths []string, fn func(CheckedRow) error) error {
+	d := newDecider(n)
+	for i, path := range paths {
+		d.fileID = -int64(i + 1) // no file of the ledger: rows of different files are never "the same file"
+		if err := n.checkPath(ctx, d, path, fn); err != nil {
+			return fmt.Errorf("%s: %w", printable(filepath.Base(path)), err)
+		}
+	}
+	return nil
+}
+
+func (n *Night) checkPath(ctx context.Context, d *decider, path string, fn func(CheckedRow) error) error {
+	name := printable(filepath.Base(path))
+	whole := func(code rules.Code, outcome rules.Outcome, detail string) error {
+		return fn(CheckedRow{File: name, Outcome: outcome, Class: rules.Class(code), Code: code, Codes: []rules.Code{code}, Message: detail})
+	}
+	if _, err := os.Stat(path); err != nil {
+		return setup("the file cannot be read: %w", plain(err))
+	}
+	sum, _, err := hashFile(path)
+	if err != nil {
+		return whole("file_unreadable", rules.Refused, fmt.Sprintf("The file cannot be read: %v.", plain(err)))
+	}
+	first, err := n.Ledger.SameContent(ctx, sum, n.Now().AddDate(0, 0, -n.Config.Intake.DuplicateDays), 0)
+	if err == nil {
+		return whole("duplicate_file", rules.Duplicate, n.duplicateDetail(first))
+	}
+	if !errors.Is(err, ledger.ErrNotFound) {
+		return err
+	}
+	// The first pass proves that the file can be read to its end: a broken one is refused whole, as in a run.
+	file, err := request.Open(path, n.requestOptions())
+	if err == nil {
+		defer file.Close()
+		err = file.Each(func(*request.Row) error { return ctx.Err() })
+	}
+	var broken *request.FileError
+	if errors.As(err, &broken) {
+		return whole(rules.Code(broken.Code), rules.Refused, broken.Error())
+	}
+	if err != nil {
+		return err
+	}
+	rows := make([]*request.Row, 0, chunkRows)
+	flush := func() error {
+		chunk, err := d.chunk(ctx, rows)
+		if err != nil {
+			return err
+		}
+		for _, a := range chunk.Answers {
+			row := CheckedRow{File: name, Sheet: a.Sheet, Row: a.Line, CardID: a.CardID, Request: a.Kind, Outcome: a.Outcome,
+				Class: a.Class, Code: a.Code, Codes: a.Codes, Message: a.Message}
+			if err := fn(row); err != nil {
+				return err
+			}
+		}
+		rows = rows[:0]
+		return ctx.Err()
+	}
+	err = file.Each(func(row *request.Row) error {
+		if rows = append(rows, cloneRow(row)); len(rows) < chunkRows {
+			return nil
+		}
+		return flush()
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}

@@ -1,0 +1,361 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"reemboss/batch/ledger"
+	"reemboss/batch/rules"
+	"reemboss/formats/extract"
+	"reemboss/formats/iso"
+	"reemboss/formats/request"
+)
+
+// decide answers every row of the checked files, in the order in which the
+// files were taken. Rows go in chunks: a chunk's cards are looked up together,
+// each row is decided with what the rows before it changed, issued at once, and
+// the whole chunk is one transaction of the ledger.
+//
+// Decide and issue alternate row by row because they depend on each other: a
+// card whose record does not fit the bureau's layout is refused, and only then
+// may a later row for the same card be accepted.
+func (n *Night) decide(ctx context.Context) (int64, error) {
+	files, err := n.Ledger.OpenFiles(ctx)
+	if err != nil {
+		return 0, err
+	}
+	d := newDecider(n)
+	var items int64
+	for _, f := range files {
+		if f.Extract || f.State != ledger.Checked {
+			continue
+		}
+		rows, err := d.file(ctx, f)
+		items += rows
+		if err != nil {
+			return items, err
+		}
+	}
+	if d.issued > 0 {
+		at := n.Now()
+		err = n.Ledger.RecordStage(ctx, ledger.Stage{RunID: n.run.ID, Name: "issue", StartedAt: at.Add(-d.issuing), EndedAt: at, Items: d.issued})
+	}
+	return items, err
+}
+
+// decider holds what the rows of one chunk see: the ledger, and on top of it
+// what earlier rows of the chunk changed. [Night.Check] uses it without ever
+// committing; then the view lives as long as the check.
+type decider struct {
+	n       *Night
+	fileID  int64
+	cards   map[int64]*ledger.Known
+	priors  map[string]ledger.Prior
+	ranges  map[string]int64 // counters moved in this chunk, their value
+	loaded  map[string]int64 // the same as the ledger has them
+	uids    uidSource
+	issued  int64
+	issuing time.Duration
+}
+
+func newDecider(n *Night) *decider {
+	d := &decider{n: n, uids: uidSource{random: n.Random}}
+	d.forget()
+	return d
+}
+
+func (d *decider) forget() {
+	d.cards, d.priors = map[int64]*ledger.Known{}, map[string]ledger.Prior{}
+	d.ranges, d.loaded = map[string]int64{}, map[string]int64{}
+}
+
+// file decides the rows of one file that have no answer yet.
+func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error) {
+	n := d.n
+	d.fileID = f.ID
+	last, err := n.Ledger.LastPos(ctx, f.ID)
+	if err != nil {
+		return 0, err
+	}
+	path := n.Path(f.Intake)
+	if sum, _, err := hashFile(path); err != nil {
+		return 0, fmt.Errorf("read %s again: %w", f.Intake, err)
+	} else if sum != f.SHA256 {
+		return 0, fmt.Errorf("%s (%s) changed after it was taken: somebody still writes to it; move it away and start again", f.Intake, printable(f.Name))
+	}
+	file, err := request.Open(path, n.requestOptions())
+	if err != nil {
+		return 0, fmt.Errorf("read %s again: %w", f.Intake, err)
+	}
+	defer file.Close()
+
+	var items int64
+	rows := make([]*request.Row, 0, chunkRows)
+	commit := func() error {
+		if len(rows) == 0 {
+			return nil
+		}
+		chunk, err := d.chunk(ctx, rows)
+		if err != nil {
+			return err
+		}
+		chunk.RunID, chunk.FileID, chunk.At = n.run.ID, f.ID, n.Now()
+		chunk.Entry = n.audit("rows.decided", printable(f.Name), fmt.Sprintf("rows %d to %d: %d accepted", rows[0].Pos, rows[len(rows)-1].Pos, len(chunk.Orders)))
+		n.at("decide/commit")
+		if err := n.Ledger.CommitChunk(ctx, chunk); err != nil {
+			return fmt.Errorf("%s: commit rows: %w", printable(f.Name), err)
+		}
+		n.at("decide/committed")
+		d.forget()
+		items += int64(len(rows))
+		rows = rows[:0]
+		n.progress("decide", int64(last)+items, f.Rows)
+		return ctx.Err()
+	}
+	err = file.Each(func(row *request.Row) error {
+		if row.Pos <= last {
+			return nil
+		}
+		rows = append(rows, cloneRow(row))
+		if len(rows) == chunkRows {
+			return commit()
+		}
+		return nil
+	})
+	if err == nil {
+		err = commit()
+	}
+	if err != nil {
+		return items, err
+	}
+	f.State = ledger.DecidedF
+	return items, n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.decided", printable(f.Name), fmt.Sprintf("%d rows", f.Rows)))
+}
+
+func cloneRow(row *request.Row) *request.Row {
+	c := *row
+	c.Cells = append([]string(nil), row.Cells...)
+	c.Problems = append([]request.Problem(nil), row.Problems...)
+	return &c
+}
+
+// chunk decides rows that stand next to each other in one file.
+func (d *decider) chunk(ctx context.Context, rows []*request.Row) (ledger.Chunk, error) {
+	var c ledger.Chunk
+	if err := d.load(ctx, rows); err != nil {
+		return c, err
+	}
+	mask := d.n.masker(ctx)
+	for _, row := range rows {
+		answer, err := d.row(ctx, row, mask, &c)
+		if err != nil {
+			return c, err
+		}
+		c.Answers = append(c.Answers, answer)
+	}
+	for name, value := range d.ranges {
+		if from := d.loaded[name]; value != from {
+			c.Advances = append(c.Advances, ledger.Advance{Counter: name, From: from, To: value})
+		}
+	}
+	return c, nil
+}
+
+// load brings the cards and references of the rows into view; what the view already has stays.
+func (d *decider) load(ctx context.Context, rows []*request.Row) error {
+	ids := make([]int64, 0, len(rows))
+	var references []string
+	for _, row := range rows {
+		if id, ok := cardID(row.Fields.CardID); ok && d.cards[id] == nil {
+			ids = append(ids, id)
+		}
+		if r := row.Fields.Reference; r != "" {
+			r = d.n.referenceKey(r)
+			if _, ok := d.priors[r]; !ok {
+				references = append(references, r)
+			}
+		}
+	}
+	cards, err := d.n.Ledger.Cards(ctx, ids)
+	if err != nil {
+		return fmt.Errorf("look up cards: %w", err)
+	}
+	for id, card := range cards {
+		if d.cards[id] == nil {
+			d.cards[id] = card
+		}
+	}
+	if len(references) == 0 {
+		return nil
+	}
+	priors, err := d.n.Ledger.References(ctx, references)
+	if err != nil {
+		return fmt.Errorf("look up references: %w", err)
+	}
+	for r, p := range priors {
+		d.priors[r] = p
+	}
+	return nil
+}
+
+// cardID reads a card id: 1 to 18 digits (files.md).
+func cardID(text string) (int64, bool) {
+	if len(text) == 0 || len(text) > 18 || strings.Trim(text, "0123456789") != "" {
+		return 0, false
+	}
+	id, err := strconv.ParseInt(text, 10, 64)
+	return id, err == nil
+}
+
+// row decides and issues one row; what follows from it goes into c and into the view.
+func (d *decider) row(ctx context.Context, row *request.Row, mask func(string) string, c *ledger.Chunk) (ledger.Answer, error) {
+	n := d.n
+	d.noCardNumbers(row, mask)
+	in := rules.Input{
+		Row: row, FileID: d.fileID, Now: n.Now(),
+		RowDigest:     n.keyset.Digest("row", digestParts(string(row.Kind), row.Cells)...),
+		ContentDigest: n.contentDigest(row),
+	}
+	var known *ledger.Known
+	if id, ok := cardID(row.Fields.CardID); ok {
+		if known = d.cards[id]; known != nil {
+			in.Card = &known.Card
+		}
+	}
+	reference := ""
+	var prior ledger.Prior
+	if row.Fields.Reference != "" {
+		reference = n.referenceKey(row.Fields.Reference)
+		if p, ok := d.priors[reference]; ok {
+			prior = p
+			in.Reference = &p.Prior
+		}
+	}
+	decision := n.policy.Decide(in)
+	var order *ledger.Order
+	if decision.Outcome == rules.Accepted {
+		started := time.Now()
+		var violations []rules.Violation
+		var err error
+		order, violations, err = d.issue(ctx, row, known, decision, in.RowDigest, c)
+		d.issuing += time.Since(started)
+		d.issued++
+		if err != nil {
+			return ledger.Answer{}, err
+		}
+		if len(violations) > 0 {
+			decision = n.policy.Refuse(in, violations...)
+		}
+	}
+	answer := d.answer(row, in, decision, reference, mask)
+	switch {
+	case decision.Outcome == rules.Accepted:
+		answer.OrderUID = order.UID
+		if reference != "" {
+			d.priors[reference] = ledger.Prior{Prior: rules.Prior{ContentDigest: in.ContentDigest, FileID: d.fileID, RowDigest: in.RowDigest}, Answer: answer}
+		}
+	case decision.Outcome == rules.Duplicate && decision.Code != "duplicate_row" && in.Reference != nil:
+		repeat(&answer, prior.Answer)
+	}
+	return answer, nil
+}
+
+// repeat gives the first answer again, as a duplicate.
+func repeat(answer *ledger.Answer, first ledger.Answer) {
+	answer.Outcome, answer.Class, answer.Code, answer.Codes = rules.Duplicate, first.Class, first.Code, first.Codes
+	answer.OrderUID = first.OrderUID
+	answer.Message = "Answered before under this reference; nothing was done again. The answer was: " + first.Message
+}
+
+func (d *decider) answer(row *request.Row, in rules.Input, dec rules.Decision, reference string, mask func(string) string) ledger.Answer {
+	a := ledger.Answer{
+		FileID: d.fileID, Pos: row.Pos, RunID: d.n.run.ID, Sheet: row.Sheet, Line: row.Line, Kind: row.Kind,
+		CardID: mask(row.Fields.CardID), Outcome: dec.Outcome, Class: rules.Class(dec.Code), Code: dec.Code,
+		Reference: reference, Submitter: mask(row.Fields.Submitter),
+		ContentDigest: in.ContentDigest, RowDigest: in.RowDigest,
+	}
+	if len(a.CardID) > 40 {
+		a.CardID = a.CardID[:40] + "…"
+	}
+	if dec.Outcome == rules.Accepted {
+		a.Class, a.Codes = acceptedClass(row.Kind), []rules.Code{rules.Approved}
+		a.Reason, a.Message = dec.Plan.Reason, dec.Message
+		return a
+	}
+	var sentences []string
+	for _, v := range dec.Violations {
+		a.Codes = append(a.Codes, v.Code)
+		sentences = append(sentences, v.Detail)
+	}
+	a.Message = mask(strings.Join(sentences, " "))
+	a.Reason = dec.Reason
+	return a
+}
+
+// acceptedClass: 201 a reissue, 202 a re-embossing (domain: the seeds' HTTP meaning).
+func acceptedClass(kind request.Kind) int {
+	if kind == request.Reissue {
+		return 201
+	}
+	return 202
+}
+
+// noCardNumbers refuses a row that brings a card number in a field that we keep or print.
+func (d *decider) noCardNumbers(row *request.Row, mask func(string) string) {
+	for _, f := range []struct {
+		column string
+		value  *string
+	}{
+		{"printed_name", &row.Fields.PrintedName}, {"reference", &row.Fields.Reference}, {"submitter", &row.Fields.Submitter},
+		{"address_line1", &row.Fields.Address.Line1}, {"address_line2", &row.Fields.Address.Line2},
+		{"address_line3", &row.Fields.Address.Line3}, {"address_line4", &row.Fields.Address.Line4},
+		{"city", &row.Fields.Address.City}, {"region", &row.Fields.Address.Region}, {"postcode", &row.Fields.Address.Postcode},
+	} {
+		if len(*f.value) < 13 {
+			continue
+		}
+		if masked := mask(*f.value); masked != *f.value {
+			*f.value = masked
+			row.Problems = append(row.Problems, request.Problem{Code: "row_malformed", Column: f.column,
+				Detail: fmt.Sprintf("Column %s holds a card number; take it out and send the row again.", f.column)})
+		}
+	}
+}
+
+// referenceKey is how a sender's reference is kept: as it is, or its keyed digest where it looks like a card number.
+func (n *Night) referenceKey(reference string) string {
+	if len(iso.FindPANs(reference)) > 0 || len(reference) > 200 {
+		return "digest:" + n.keyset.Digest("reference", []byte(reference))[:32]
+	}
+	return reference
+}
+
+// contentDigest covers the fields that we know: the same reference with other content is a conflict.
+func (n *Night) contentDigest(row *request.Row) string {
+	f := row.Fields
+	return n.keyset.Digest("content", digestParts(string(row.Kind), []string{f.CardID, f.UserID, f.ReasonCode, f.ReissueType, f.ShippingMethod,
+		f.PrintedName, f.EmbossingGroup, addressText(f.Address)})...)
+}
+
+func addressText(a extract.Address) string {
+	return strings.Join([]string{a.Line1, a.Line2, a.Line3, a.Line4, a.City, a.Region, a.Postcode, a.Country}, "\x00")
+}
+
+// digestParts leaves trailing blank cells out: they are no content.
+func digestParts(kind string, cells []string) [][]byte {
+	for len(cells) > 0 && cells[len(cells)-1] == "" {
+		cells = cells[:len(cells)-1]
+	}
+	parts := make([][]byte, 0, len(cells)+1)
+	parts = append(parts, []byte(kind))
+	for _, c := range cells {
+		parts = append(parts, []byte(c))
+	}
+	return parts
+}
+
+var errNoNumber = errors.New("no number left")

@@ -1,0 +1,442 @@
+package hsm
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/tink-crypto/tink-go/v2/aead/aesgcm"
+	"github.com/tink-crypto/tink-go/v2/insecuresecretdataaccess"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/secretdata"
+
+	"reemboss/batch/config"
+	"reemboss/batch/durable"
+)
+
+// KEKLength is the length in bytes of a key-encryption key.
+const KEKLength = 32
+
+// keyfileFormat names the format of the file; it is authenticated.
+const keyfileFormat = "reemboss-keyset-1"
+
+// Errors of key files and secrets.
+var (
+	ErrWrongKEK  = errors.New("the key-encryption key is not the one that sealed the keyset")
+	ErrDamaged   = errors.New("the keyset file is damaged")
+	ErrExposed   = errors.New("the file may be read by others than its owner; chmod 600 it and, where others could have read it, change the secret")
+	ErrKeyLength = errors.New("the key has a wrong length")
+)
+
+// Spec says which named keys a new keyset has.
+type Spec struct {
+	Allocation []string // AES-256 keys of PAN ranges
+	CVKs       []string // card verification key pairs, for a trial; real ones come with [Keyset.AddCVK]
+}
+
+// heldKeys is the clear content of the file.
+type heldKeys struct {
+	PAN        []heldKey `json:"pan"` // id: decimal tink key id
+	Index      []heldKey `json:"index"`
+	Digest     []heldKey `json:"digest"`
+	Allocation []heldKey `json:"allocation"`
+	CVK        []heldKey `json:"cvk"`
+}
+
+// heldKey is one key. In PAN, Index and Digest exactly one is primary.
+type heldKey struct {
+	ID      string `json:"id"`
+	Name    string `json:"name,omitempty"`
+	Key     []byte `json:"key"`
+	Primary bool   `json:"primary,omitempty"`
+}
+
+// keyfile is the file on disk.
+type keyfile struct {
+	Format string `json:"format"`
+	KEK    string `json:"kek"`    // check value of the key-encryption key
+	Sealed []byte `json:"sealed"` // nonce, then heldKeys under AES-256-GCM
+}
+
+// CreateKeyset makes fresh keys from rnd and writes them to path, which must
+// not be there (fs.ErrExist): one JSON file, mode 0600, its whole content
+// sealed with AES-256-GCM under kek ([KEKLength] bytes). Beside the sealed
+// bytes stand only the format's name and the check value of kek.
+func CreateKeyset(path string, kek []byte, rnd io.Reader, spec Spec) (*Keyset, error) {
+	k, err := newKeyset(path, kek)
+	if err != nil {
+		return nil, err
+	}
+	held := heldKeys{}
+	for _, list := range []*[]heldKey{&held.PAN, &held.Index, &held.Digest} {
+		if err := addKey(list, "", 32, rnd); err != nil {
+			return nil, err
+		}
+		(*list)[0].Primary = true
+	}
+	id, err := strconv.ParseUint(held.PAN[0].ID, 16, 32)
+	if err != nil {
+		return nil, fmt.Errorf("make a keyset: %w", err)
+	}
+	held.PAN[0].ID = strconv.FormatUint(id|1, 10) // tink key ids are not zero
+	for _, name := range spec.Allocation {
+		if err := addKey(&held.Allocation, name, 32, rnd); err != nil {
+			return nil, fmt.Errorf("allocation key %s: %w", name, err)
+		}
+	}
+	for _, name := range spec.CVKs {
+		if err := held.addCVK(name, nil, rnd); err != nil {
+			return nil, fmt.Errorf("card key %s: %w", name, err)
+		}
+	}
+	k.held = held
+	if err := k.ready(); err != nil {
+		return nil, fmt.Errorf("make a keyset: %w", err)
+	}
+	if err := k.save(held, rnd, durable.Create); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// OpenKeyset reads a keyset file. Errors: [ErrExposed] when group or others may
+// read it, [ErrWrongKEK], [ErrDamaged], fs.ErrNotExist.
+func OpenKeyset(path string, kek []byte) (*Keyset, error) {
+	text, err := readPrivate(path)
+	if err != nil {
+		return nil, fmt.Errorf("keyset %s: %w", path, err)
+	}
+	k, err := newKeyset(path, kek)
+	if err != nil {
+		return nil, err
+	}
+	if err := k.unseal(text); err != nil {
+		return nil, fmt.Errorf("keyset %s: %w", path, err)
+	}
+	return k, nil
+}
+
+func newKeyset(path string, kek []byte) (*Keyset, error) {
+	if len(kek) != KEKLength {
+		return nil, fmt.Errorf("key-encryption key: %w: %d bytes instead of %d", ErrKeyLength, len(kek), KEKLength)
+	}
+	block, err := aes.NewCipher(kek)
+	if err != nil {
+		return nil, err
+	}
+	gcm, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, err
+	}
+	check, err := kcvAES(kek)
+	if err != nil {
+		return nil, err
+	}
+	return &Keyset{path: path, kek: gcm, kekCheck: check}, nil
+}
+
+// unseal opens the content of a key file and makes the keyset ready.
+func (k *Keyset) unseal(text []byte) error {
+	var file keyfile
+	if err := strictJSON(text, &file); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if file.Format != keyfileFormat {
+		return fmt.Errorf("%w: its format is %q, this program reads %s", ErrDamaged, file.Format, keyfileFormat)
+	}
+	if file.KEK != k.kekCheck {
+		return fmt.Errorf("%w (check value %s, the file was sealed under %s)", ErrWrongKEK, k.kekCheck, file.KEK)
+	}
+	size := k.kek.NonceSize()
+	if len(file.Sealed) < size {
+		return ErrDamaged
+	}
+	clear, err := k.kek.Open(nil, file.Sealed[:size], file.Sealed[size:], []byte(keyfileFormat))
+	if err != nil {
+		return ErrDamaged
+	}
+	if err := strictJSON(clear, &k.held); err != nil {
+		return ErrDamaged // the cause could repeat content
+	}
+	if err := k.held.check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return k.ready()
+}
+
+// strictJSON is Unmarshal without unknown fields and without anything after the value.
+func strictJSON(text []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("something follows its end")
+	}
+	return nil
+}
+
+// save writes the file whole or not at all.
+func (k *Keyset) save(held heldKeys, rnd io.Reader, write func(string, func(io.Writer) error) error) error {
+	clear, err := json.Marshal(held)
+	if err != nil {
+		return fmt.Errorf("keyset %s: %w", k.path, err)
+	}
+	nonce := make([]byte, k.kek.NonceSize())
+	if _, err := io.ReadFull(rnd, nonce); err != nil {
+		return fmt.Errorf("keyset %s: draw a nonce: %w", k.path, err)
+	}
+	file := keyfile{Format: keyfileFormat, KEK: k.kekCheck, Sealed: k.kek.Seal(nonce, nonce, clear, []byte(keyfileFormat))}
+	text, err := json.MarshalIndent(file, "", "  ")
+	if err != nil {
+		return fmt.Errorf("keyset %s: %w", k.path, err)
+	}
+	err = write(k.path, func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("keyset: %w", err)
+	}
+	return nil
+}
+
+// replaceFile is durable.Write for a file that must be there.
+func replaceFile(path string, fill func(io.Writer) error) error {
+	if _, err := os.Stat(path); err != nil {
+		return err
+	}
+	return durable.Write(path, fill)
+}
+
+// check holds the lengths, names and primaries of what was read.
+func (h *heldKeys) check() error {
+	for _, list := range [][]heldKey{h.PAN, h.Index, h.Digest} {
+		if _, err := primary(list, "a kind of key"); err != nil {
+			return err
+		}
+		for _, key := range list {
+			if len(key.Key) != 32 || key.ID == "" {
+				return ErrKeyLength
+			}
+		}
+	}
+	for _, key := range h.Allocation {
+		if _, err := aes.NewCipher(key.Key); err != nil || key.Name == "" {
+			return fmt.Errorf("allocation key %s: %w", key.Name, ErrKeyLength)
+		}
+	}
+	for _, key := range h.CVK {
+		if len(key.Key) != CVKLength || key.Name == "" {
+			return fmt.Errorf("card key %s: %w", key.Name, ErrKeyLength)
+		}
+	}
+	return nil
+}
+
+// panHandle makes the tink keyset: prefix TINK, so that the key id stands in
+// front of every sealed number.
+func (h *heldKeys) panHandle() (*keyset.Handle, error) {
+	params, err := aesgcm.NewParameters(aesgcm.ParametersOpts{KeySizeInBytes: 32, IVSizeInBytes: 12, TagSizeInBytes: 16, Variant: aesgcm.VariantTink})
+	if err != nil {
+		return nil, err
+	}
+	m := keyset.NewManager()
+	for _, held := range h.PAN {
+		id, err := strconv.ParseUint(held.ID, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("key id %q is no number of 32 bits", held.ID)
+		}
+		key, err := aesgcm.NewKey(secretdata.NewBytesFromData(held.Key, insecuresecretdataaccess.Token{}), uint32(id), params)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := m.AddKey(key); err != nil {
+			return nil, err
+		}
+		if held.Primary {
+			if err := m.SetPrimary(uint32(id)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return m.Handle()
+}
+
+// addKey draws a key of n bytes and its id.
+func addKey(list *[]heldKey, name string, n int, rnd io.Reader) error {
+	drawn := make([]byte, 4+n)
+	if _, err := io.ReadFull(rnd, drawn); err != nil {
+		return fmt.Errorf("draw a key: %w", err)
+	}
+	return putKey(list, heldKey{ID: hex.EncodeToString(drawn[:4]), Name: name, Key: drawn[4:]})
+}
+
+func putKey(list *[]heldKey, key heldKey) error {
+	for _, other := range *list {
+		if other.ID == key.ID {
+			return fmt.Errorf("%w: id %s", ErrKeyTaken, key.ID)
+		}
+		if key.Name != "" && other.Name == key.Name {
+			return ErrKeyTaken
+		}
+	}
+	*list = append(*list, key)
+	return nil
+}
+
+func (h *heldKeys) addCVK(name string, key []byte, rnd io.Reader) error {
+	if name == "" {
+		return errors.New("a card key needs a name")
+	}
+	if key == nil {
+		key = make([]byte, CVKLength)
+		if _, err := io.ReadFull(rnd, key); err != nil {
+			return fmt.Errorf("draw a key: %w", err)
+		}
+		setOddParity(key)
+	}
+	if len(key) != CVKLength {
+		return fmt.Errorf("%w: a pair has %d bytes, not %d", ErrKeyLength, CVKLength, len(key))
+	}
+	if !oddParity(key) {
+		return ErrParity
+	}
+	id := make([]byte, 4)
+	if _, err := io.ReadFull(rnd, id); err != nil {
+		return fmt.Errorf("draw a key id: %w", err)
+	}
+	return putKey(&h.CVK, heldKey{ID: hex.EncodeToString(id), Name: name, Key: append([]byte(nil), key...)})
+}
+
+// primary finds the one primary key of a list.
+func primary(list []heldKey, what string) (heldKey, error) {
+	var found []heldKey
+	for _, key := range list {
+		if key.Primary {
+			found = append(found, key)
+		}
+	}
+	if len(found) != 1 {
+		return heldKey{}, fmt.Errorf("%s: %d primary keys instead of one", what, len(found))
+	}
+	return found[0], nil
+}
+
+// named finds a key; where a rotation left several of one name, the last counts.
+func named(list []heldKey, name string) ([]byte, error) {
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].Name == name {
+			return list[i].Key, nil
+		}
+	}
+	return nil, ErrNoKey
+}
+
+// NewSecret draws a key-encryption key.
+func NewSecret(rnd io.Reader) ([]byte, error) {
+	key := make([]byte, KEKLength)
+	if _, err := io.ReadFull(rnd, key); err != nil {
+		return nil, fmt.Errorf("draw a key-encryption key: %w", err)
+	}
+	return key, nil
+}
+
+// EncodeSecret writes a key in the form that [LoadSecret] reads (base64, no line end).
+func EncodeSecret(key []byte) []byte { return []byte(base64.StdEncoding.EncodeToString(key)) }
+
+// LoadSecret reads a key-encryption key: 32 bytes in base64 or in hexadecimal
+// digits. The error names the place, never the content.
+func LoadSecret(ref config.SecretRef, workspace string) ([]byte, error) {
+	text, err := LoadText(ref, workspace)
+	if err != nil {
+		return nil, err
+	}
+	if key, err := hex.DecodeString(string(text)); err == nil && len(key) == KEKLength {
+		return key, nil
+	}
+	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+		if key, err := encoding.Strict().DecodeString(string(text)); err == nil && len(key) == KEKLength {
+			return key, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %w: it must be %d bytes in base64 or hexadecimal digits", place(ref), ErrKeyLength, KEKLength)
+}
+
+// LoadText reads a secret as it is, without line ends behind it: from a file
+// (relative to the workspace; mode 0600, else [ErrExposed]) or from an
+// environment variable. An empty secret is an error.
+func LoadText(ref config.SecretRef, workspace string) ([]byte, error) {
+	var text []byte
+	switch {
+	case (ref.File == "") == (ref.Env == ""):
+		return nil, errors.New("a secret needs either file: or env:")
+	case ref.Env != "":
+		text = []byte(os.Getenv(ref.Env))
+	default:
+		path := ref.File
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(workspace, path)
+		}
+		var err error
+		if text, err = readPrivate(path); err != nil {
+			return nil, fmt.Errorf("%s: %w", place(ref), err)
+		}
+	}
+	if text = bytes.TrimRight(text, "\r\n"); len(text) == 0 {
+		return nil, fmt.Errorf("%s holds no secret", place(ref))
+	}
+	return text, nil
+}
+
+func place(ref config.SecretRef) string {
+	if ref.Env != "" {
+		return "environment variable " + ref.Env
+	}
+	return "secret file " + strings.ToValidUTF8(ref.File, "?")
+}
+
+// maxKeyFile is more than any file of keys has, in bytes.
+const maxKeyFile = 1 << 20
+
+// readPrivate reads a regular file that only its owner may read.
+func readPrivate(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, cause(err)
+	}
+	defer f.Close()
+	stat, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, cause(err)
+	case !stat.Mode().IsRegular():
+		return nil, errors.New("it is not a regular file")
+	case stat.Mode().Perm()&0o077 != 0:
+		return nil, fmt.Errorf("%w (mode %04o)", ErrExposed, stat.Mode().Perm())
+	case stat.Size() > maxKeyFile:
+		return nil, fmt.Errorf("it has %d bytes, more than any key file", stat.Size())
+	}
+	return io.ReadAll(io.LimitReader(f, maxKeyFile))
+}
+
+// cause is an error of the file system without the path, which the caller names.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}

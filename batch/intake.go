@@ -1,0 +1,408 @@
+package batch
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"reemboss/batch/durable"
+	"reemboss/batch/ledger"
+	"reemboss/batch/rules"
+	"reemboss/formats/iso"
+	"reemboss/formats/request"
+	"reemboss/formats/table"
+)
+
+// intake takes complete files from the inbox, in the order of their names, and
+// reads each once to its end. Card extracts come first: the rows of tonight are
+// decided on tonight's cards.
+//
+// Taking a file is one rename into state/intake/; before it the file is the
+// sender's and untouched, after it the ledger knows it.
+func (n *Night) intake(ctx context.Context) (int64, error) {
+	if err := n.claimed(ctx); err != nil {
+		return 0, err
+	}
+	if err := n.take(ctx); err != nil {
+		return 0, err
+	}
+	files, err := n.Ledger.OpenFiles(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var items int64
+	for _, f := range files {
+		if f.State != ledger.Claimed {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return items, err
+		}
+		if f.Extract {
+			summary, err := n.importExtract(ctx, f)
+			if err != nil {
+				return items, err
+			}
+			items += summary.Rows
+			continue
+		}
+		if err := n.checkFile(ctx, f); err != nil {
+			return items, err
+		}
+		items++
+	}
+	return items, nil
+}
+
+// claimed settles files whose claim a crash cut: what did not reach
+// state/intake/ is still the sender's, in the inbox, and is forgotten here.
+func (n *Night) claimed(ctx context.Context) error {
+	files, err := n.Ledger.OpenFiles(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if f.State != ledger.Claiming {
+			continue
+		}
+		_, err := os.Lstat(n.Path(f.Intake))
+		switch {
+		case err == nil:
+			f.State = ledger.Claimed
+			if err := n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.taken", f.Name, "")); err != nil {
+				return err
+			}
+		case errors.Is(err, fs.ErrNotExist):
+			if err := n.Ledger.DropFile(ctx, f.ID); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("look at %s: %w", f.Intake, err)
+		}
+	}
+	return nil
+}
+
+func (n *Night) audit(what, subject, detail string) *ledger.AuditEntry {
+	e := n.entry(what, subject, detail)
+	return &e
+}
+
+// candidate is a file of the inbox at one look.
+type candidate struct {
+	folder, name string
+	extract      bool
+	size         int64
+	changed      time.Time
+	marked       bool // its done-marker is there
+}
+
+func (c candidate) path() string { return filepath.Join(c.folder, c.name) }
+
+// take claims the files that are complete: the done-marker is there, or two
+// looks show the same size and time. The others stay for the next run.
+func (n *Night) take(ctx context.Context) error {
+	first, err := n.look()
+	if err != nil || len(first) == 0 {
+		return err
+	}
+	again := first
+	for _, c := range first {
+		if !c.marked {
+			if err := n.Sleep(ctx, n.Config.Intake.StableFor); err != nil {
+				return err
+			}
+			if again, err = n.look(); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	seen := map[string]candidate{}
+	for _, c := range again {
+		seen[c.path()] = c
+	}
+	for i, c := range first {
+		now, there := seen[c.path()]
+		if !there {
+			continue
+		}
+		if !now.marked && (now.size != c.size || !now.changed.Equal(c.changed)) {
+			n.note("%s is still being written; it is left in the inbox for the next run", n.Relative(c.path()))
+			continue
+		}
+		if err := n.claim(ctx, now, i+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look lists the files of both inboxes, extracts first, each in the order of
+// names. Folders, hidden files, done-markers and links are not files for us; a
+// link is named in the report.
+func (n *Night) look() ([]candidate, error) {
+	var list []candidate
+	for _, box := range []struct {
+		folder  string
+		extract bool
+	}{{n.InboxCards(), true}, {n.Inbox(), false}} {
+		entries, err := os.ReadDir(box.folder) // sorted by name
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", n.Relative(box.folder), err)
+		}
+		for _, e := range entries {
+			if e.IsDir() || strings.HasPrefix(e.Name(), ".") || n.isMarker(e.Name()) {
+				continue
+			}
+			info, err := e.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("look at %s in %s: %w", e.Name(), n.Relative(box.folder), err)
+			}
+			if !info.Mode().IsRegular() {
+				n.noteOnce("%s in %s is a link or a device, not a file; it is left alone: put the file itself there", printable(e.Name()), n.Relative(box.folder))
+				continue
+			}
+			c := candidate{folder: box.folder, name: e.Name(), extract: box.extract, size: info.Size(), changed: info.ModTime()}
+			if m := n.Config.Intake.DoneMarker; m != "" {
+				_, err := os.Lstat(c.path() + m)
+				c.marked = err == nil
+			}
+			list = append(list, c)
+		}
+	}
+	return list, nil
+}
+
+func (n *Night) isMarker(name string) bool {
+	m := n.Config.Intake.DoneMarker
+	return m != "" && strings.HasSuffix(name, m)
+}
+
+func (n *Night) noteOnce(format string, args ...any) {
+	sentence := fmt.Sprintf(format, args...)
+	for _, s := range n.notes {
+		if s == sentence {
+			return
+		}
+	}
+	n.note("%s", sentence)
+}
+
+// printable keeps control characters of a sender's file name out of logs and reports.
+func printable(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '_'
+		}
+		return r
+	}, name)
+}
+
+// claim renames one file into state/intake/.
+func (n *Night) claim(ctx context.Context, c candidate, number int) error {
+	place := ""
+	for k := number; ; k++ {
+		place = filepath.Join(n.Intake(), fmt.Sprintf("%s.%02d.%04d", n.run.ID, n.run.Starts, k))
+		if _, err := os.Lstat(place); errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if err != nil {
+			return fmt.Errorf("look at %s: %w", n.Relative(place), err)
+		}
+	}
+	f := ledger.RequestFile{RunID: n.run.ID, Extract: c.extract, Name: c.name, Intake: n.Relative(place),
+		Size: c.size, State: ledger.Claiming, ClaimedAt: n.Now()}
+	id, err := n.Ledger.AddFile(ctx, f)
+	if err != nil {
+		return fmt.Errorf("record %s: %w", printable(c.name), err)
+	}
+	f.ID = id
+	n.at("intake/claiming")
+	if err := durable.Rename(c.path(), place); err != nil {
+		if errors.Is(err, fs.ErrNotExist) { // the sender took it back
+			return n.Ledger.DropFile(ctx, id)
+		}
+		n.note("%s could not be taken: %v; it stays in the inbox", printable(c.name), plain(err))
+		return n.Ledger.DropFile(ctx, id)
+	}
+	n.at("intake/renamed")
+	if c.marked {
+		if err := durable.Remove(c.path() + n.Config.Intake.DoneMarker); err != nil {
+			return err
+		}
+	}
+	f.State = ledger.Claimed
+	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.taken", printable(f.Name), ""))
+}
+
+// plain takes the path out of a file error: workspace paths mean nothing to the reader of a report.
+func plain(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	var l *os.LinkError
+	if errors.As(err, &l) {
+		return l.Err
+	}
+	return err
+}
+
+// checkFile reads a request file once to its end. A file that cannot be read
+// whole is refused whole, before any row of it has been decided.
+func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
+	path := n.Path(f.Intake)
+	sum, size, err := hashFile(path)
+	if err != nil {
+		return n.refuseFile(ctx, f, "file_unreadable", fmt.Sprintf("The file cannot be read: %v. Check its rights and drop it again.", plain(err)), rules.Refused)
+	}
+	f.SHA256, f.Size = sum, size
+	since := n.Now().AddDate(0, 0, -n.Config.Intake.DuplicateDays)
+	first, err := n.Ledger.SameContent(ctx, sum, since, f.ID)
+	if err == nil {
+		return n.refuseFile(ctx, f, "duplicate_file", n.duplicateDetail(first), rules.Duplicate)
+	}
+	if !errors.Is(err, ledger.ErrNotFound) {
+		return err
+	}
+	file, err := request.Open(path, n.requestOptions())
+	if err != nil {
+		return n.refuseUnreadable(ctx, f, err)
+	}
+	defer file.Close()
+	scan := &panScan{registry: n.Ledger}
+	err = file.Each(func(row *request.Row) error {
+		f.Rows++
+		if f.Rows%chunkRows == 0 {
+			n.progress("intake", f.Rows, 0)
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+		return scan.cells(ctx, row.Cells)
+	})
+	if err == nil {
+		err = scan.settle(ctx)
+	}
+	if err != nil {
+		return n.refuseUnreadable(ctx, f, err)
+	}
+	for _, s := range file.Sheets() {
+		if err := scan.cells(ctx, s.Header); err != nil {
+			return err
+		}
+	}
+	if err := scan.settle(ctx); err != nil {
+		return err
+	}
+	f.Notes = file.Notes()
+	f.HoldsPAN = scan.found
+	if !f.HoldsPAN {
+		// Title rows, other sheets, comments and document properties are no rows, yet they stay with the file.
+		if f.HoldsPAN, err = n.bytesHoldPAN(ctx, path); err != nil {
+			return err
+		}
+	}
+	f.State = ledger.Checked
+	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.checked", printable(f.Name), fmt.Sprintf("%d rows, SHA-256 %s", f.Rows, f.SHA256)))
+}
+
+// duplicateDetail says where the same content was taken first.
+func (n *Night) duplicateDetail(first ledger.RequestFile) string {
+	return fmt.Sprintf("The same content was already taken on %s as %s (run %s); nothing of it was done again. To ask for the same cards once more, send a file with new content.",
+		first.ClaimedAt.In(n.zone).Format(time.DateOnly), printable(first.Name), first.RunID)
+}
+
+func (n *Night) requestOptions() request.Options {
+	return request.Options{Headers: n.Config.Headers, Limits: n.tableLimits()}
+}
+
+func (n *Night) tableLimits() table.Limits {
+	in := n.Config.Intake
+	return table.Limits{FileSize: in.MaxFileSize, Unpacked: in.MaxUnpacked, Rows: in.MaxRows, Field: in.MaxField}
+}
+
+// refuseUnreadable turns a reader's error into the refusal of the whole file; anything else is ours and stops the stage.
+func (n *Night) refuseUnreadable(ctx context.Context, f ledger.RequestFile, err error) error {
+	var broken *request.FileError
+	if !errors.As(err, &broken) {
+		return err
+	}
+	return n.refuseFile(ctx, f, rules.Code(broken.Code), broken.Error(), rules.Refused)
+}
+
+// refuseFile answers a file as a whole (row 0).
+func (n *Night) refuseFile(ctx context.Context, f ledger.RequestFile, code rules.Code, detail string, outcome rules.Outcome) error {
+	holds, err := n.bytesHoldPAN(ctx, n.Path(f.Intake))
+	if err != nil {
+		return err
+	}
+	f.HoldsPAN = f.HoldsPAN || holds
+	f.State, f.Code, f.Detail = ledger.DecidedF, code, detail
+	answer := &ledger.Answer{FileID: f.ID, RunID: n.run.ID, Outcome: outcome, Class: rules.Class(code), Code: code,
+		Codes: []rules.Code{code}, Message: detail}
+	n.Log.Warn().Str("run", n.run.ID).Str("file", printable(f.Name)).Str("code", string(code)).Msg(detail)
+	return n.Ledger.UpdateFile(ctx, f, answer, n.audit("file.refused", printable(f.Name), string(code)))
+}
+
+// hashFile gives the SHA-256 (hex) and the size of a file.
+func hashFile(path string) (sum string, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if size, err = io.Copy(h, f); err != nil {
+		return "", 0, err
+	}
+	return hex.EncodeToString(h.Sum(nil)), size, nil
+}
+
+// panScan asks the index about everything that could be a card number, many at a time.
+type panScan struct {
+	registry ledger.Registry
+	pending  []iso.PAN
+	found    bool
+}
+
+func (s *panScan) cells(ctx context.Context, cells []string) error {
+	if s.found {
+		return nil
+	}
+	for _, cell := range cells {
+		for _, span := range iso.FindPANs(cell) {
+			s.pending = append(s.pending, span.PAN)
+		}
+	}
+	if len(s.pending) < 1000 {
+		return nil
+	}
+	return s.settle(ctx)
+}
+
+func (s *panScan) settle(ctx context.Context) error {
+	if s.found || len(s.pending) == 0 {
+		return nil
+	}
+	known, err := s.registry.KnownPANs(ctx, s.pending)
+	if err != nil {
+		return err
+	}
+	s.pending = s.pending[:0]
+	for _, k := range known {
+		s.found = s.found || k
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package batch
+
+import (
+	"fmt"
+	"strings"
+
+	"reemboss/batch/config"
+	"reemboss/batch/ledger"
+	"reemboss/formats/extract"
+)
+
+// Conflict is a difference between an extract and what we decided; ours stays.
+type Conflict struct {
+	Field  string
+	Detail string
+}
+
+// merge lays an extract's card over the one that the registry has. The extract
+// wins, but it never moves a terminal status back, and what we decided stays
+// until the extract has shown our value once (files.md, "Card master extract").
+func merge(have *ledger.Known, card extract.Card, statuses config.Statuses) (ledger.CardWrite, []Conflict) {
+	if have == nil {
+		return ledger.CardWrite{Card: card}, nil
+	}
+	m := merging{have: have, card: card, decided: have.Decided}
+	m.protect(ledger.DecidedPAN, "pan", have.PAN.Equal(card.PAN), func() { m.card.PAN = have.PAN })
+	m.protect(ledger.DecidedPSN, "psn", have.PSN == card.PSN, func() { m.card.PSN = have.PSN })
+	m.protect(ledger.DecidedExpiry, "expiry", have.Expiry == card.Expiry, func() { m.card.Expiry = have.Expiry })
+	m.status(statuses)
+	m.shipment()
+	m.embossing()
+	return ledger.CardWrite{Card: m.card, Decided: m.decided, Activated: have.Status == "CREATED" && m.card.Status == "NORMAL"}, m.conflicts
+}
+
+type merging struct {
+	have      *ledger.Known
+	card      extract.Card
+	decided   ledger.Decided
+	conflicts []Conflict
+}
+
+// protect keeps our value of a field that we decided; once the extract shows it, the field is the extract's again.
+func (m *merging) protect(field ledger.Decided, name string, same bool, keep func()) {
+	if m.decided&field == 0 {
+		return
+	}
+	if same {
+		m.decided &^= field
+		return
+	}
+	keep()
+	m.conflicts = append(m.conflicts, Conflict{Field: name, Detail: fmt.Sprintf("The extract still has another %s than the one that we issued; ours stays until the extract shows it.", name)})
+}
+
+func (m *merging) status(s config.Statuses) {
+	ours, theirs := m.have.Status, m.card.Status
+	keep := func() { m.card.Status = ours }
+	// From CREATED a card that we made becomes active by itself: the extract that says so has seen ours.
+	same := ours == theirs || ours == "CREATED" && contains(s.Active, theirs)
+	m.protect(ledger.DecidedStatus, "status", same, keep)
+	if contains(s.Terminal, ours) && !contains(s.Terminal, theirs) && m.card.Status != ours {
+		keep()
+		m.conflicts = append(m.conflicts, Conflict{Field: "status",
+			Detail: fmt.Sprintf("The extract says %s, but the card is %s, which is final; %s stays.", theirs, ours, ours)})
+	}
+}
+
+// shipment: an extract tells of embossings that were not ours; once we embossed the card, ours count.
+func (m *merging) shipment() {
+	last := m.have.Last
+	ours := last != nil && last.UID != ""
+	if m.card.ShipmentStatus == "" {
+		m.card.ShipmentStatus, m.card.ShippedAt = m.have.ShipmentStatus, m.have.ShippedAt
+		return
+	}
+	if m.card.ShippedAt.IsZero() && m.card.ShipmentStatus == m.have.ShipmentStatus {
+		m.card.ShippedAt = m.have.ShippedAt // "the time of import" is the first one's
+	}
+	if !ours {
+		return
+	}
+	theirs := m.card
+	m.card.ShipmentStatus, m.card.ShippedAt = m.have.ShipmentStatus, m.have.ShippedAt
+	if !last.SentAt.IsZero() && theirs.ShippedAt.After(last.SentAt) && theirs.ShipmentStatus != m.have.ShipmentStatus {
+		m.conflicts = append(m.conflicts, Conflict{Field: "shipment_status",
+			Detail: fmt.Sprintf("The extract says %s, but we embossed this card ourselves; what the bureau reports counts.", theirs.ShipmentStatus)})
+	}
+}
+
+// embossing: what the next embossing needs to be the same stays where the extract does not say it.
+func (m *merging) embossing() {
+	if m.card.StartDate.IsZero() && m.card.Expiry == m.have.Expiry {
+		m.card.StartDate = m.have.StartDate
+	}
+	if m.card.ValidityMonths == 0 && m.card.Expiry == m.have.Expiry {
+		m.card.ValidityMonths = m.have.ValidityMonths
+	}
+	if m.card.CVKRef == "" && m.card.Expiry == m.have.Expiry {
+		m.card.CVKRef = m.have.CVKRef
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
+
+// ownNumberElsewhere names a text column that repeats the card's own number: it would lie in clear in the registry.
+func ownNumberElsewhere(c extract.Card) (column string, found bool) {
+	if c.PAN.IsZero() {
+		return "", false
+	}
+	pan := c.PAN.Reveal()
+	strip := strings.NewReplacer(" ", "", "-", "", ".", "")
+	for _, f := range []struct{ column, value string }{
+		{"account_id", c.AccountID}, {"customer_id", c.CustomerID}, {"printed_name", c.PrintedName}, {"first_name", c.FirstName},
+		{"last_name", c.LastName}, {"company_name", c.CompanyName}, {"title", c.Title}, {"address_line1", c.Address.Line1}, {"address_line2", c.Address.Line2},
+		{"address_line3", c.Address.Line3}, {"address_line4", c.Address.Line4}, {"city", c.Address.City}, {"region", c.Address.Region},
+		{"postcode", c.Address.Postcode}, {"phone", c.Phone}, {"email", c.Email}, {"account_number", c.AccountNumber}, {"balance", c.Balance},
+		{"embossing_group", c.Group}, {"cvk_ref", c.CVKRef},
+	} {
+		if len(f.value) >= len(pan) && strings.Contains(strip.Replace(f.value), pan) {
+			return f.column, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,202 @@
+// Package batch is the night: its stages, in the order they run, one file each.
+//
+//	intake     take files from the inbox, read each once to its end
+//	decide     answer every row (package rules)
+//	issue      make what the plastic will carry (package issue), row by row with decide
+//	write      plan and write the sealed files
+//	release    look at each frozen file once more before it may leave
+//	send       deliver, exactly once
+//	reconcile  results, reports, the verdict
+//
+// Each stage takes what the ledger says is ready for it and commits what it
+// did. A run is therefore the same as a restart: there is no recovery path,
+// only "continue". Rows move in bounded chunks; memory does not depend on the
+// size of a file. A stage returns an error only when the night cannot go on;
+// what concerns one file or one bureau is recorded there and the others go on.
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"reemboss/batch/config"
+	"reemboss/batch/hsm"
+	"reemboss/batch/issue"
+	"reemboss/batch/ledger"
+	"reemboss/batch/report"
+	"reemboss/batch/rules"
+	"reemboss/bureau"
+)
+
+// chunkRows is how many rows are decided and committed together.
+const chunkRows = 5000
+
+// Version of the program, told in reports and in the ledger.
+var Version = "0.1.0"
+
+// Night is one process working on a run. Make it with [Open]; every field that
+// reaches outside (clock, sleep, random source, checkpoint) may be replaced
+// before [Night.Run] by a test.
+type Night struct {
+	Workspace
+	Config *config.Config
+	Ledger ledger.Ledger
+	Log    zerolog.Logger
+	// Now is the clock, Sleep waits or returns the context's error, Random makes uids and session keys.
+	Now    func() time.Time
+	Sleep  func(ctx context.Context, d time.Duration) error
+	Random io.Reader
+	// Progress is told how far a stage is; total is 0 when unknown. It may be nil.
+	Progress func(stage string, done, total int64)
+	// Checkpoint is called with a name at each stage boundary and at each step of
+	// writing and delivery; a test ends the process there. It may be nil.
+	Checkpoint func(point string)
+
+	keyset     *hsm.Keyset
+	backend    hsm.Backend
+	policy     *rules.Policy
+	layouts    map[string]*bureauLayout
+	ranges     map[string]*panRange
+	maker      *issue.Maker
+	ownKey     *bureau.Key
+	marks      *marks
+	zone       *time.Location
+	who        string
+	host       string
+	notes      []string          // for the report: what this process noticed
+	waiting    map[string]string // recipient → why its orders wait
+	kept       map[int64]string  // outgoing files that may not leave in this run, and why
+	needs      []report.Need     // found out in this process
+	simulators map[string]*bureau.Simulator
+	unlock     func()
+	run        ledger.Run
+}
+
+// Result is how a run ended.
+type Result struct {
+	*report.Reconciliation
+	Exit int
+}
+
+// Run works the night to its end, or continues the one that was not finished.
+// It returns an error when the night stopped before its end; the next call
+// goes on from there.
+func (n *Night) Run(ctx context.Context) (*Result, error) {
+	if err := n.marks.check(ctx, n.Ledger); err != nil {
+		return nil, err
+	}
+	now := n.Now()
+	run, resumed, err := n.Ledger.BeginRun(ctx, now, now.In(n.zone).Format(time.DateOnly), n.host, Version)
+	if err != nil {
+		return nil, fmt.Errorf("begin the run: %w", err)
+	}
+	n.run = run
+	n.Log.Info().Str("run", run.ID).Bool("continued", resumed).Msg("run started")
+	if err := n.Ledger.Append(ctx, n.entry("run.started", run.ID, "")); err != nil {
+		return nil, err
+	}
+	for _, stage := range []struct {
+		name string
+		work func(context.Context) (items int64, err error)
+	}{
+		{"intake", n.intake},
+		{"decide", n.decide}, // with issue: see decide.go
+		{"write", n.write},
+		{"release", n.release},
+		{"send", n.send},
+	} {
+		n.at("stage/" + stage.name)
+		if err := n.timed(ctx, stage.name, stage.work); err != nil {
+			return nil, err
+		}
+	}
+	n.at("stage/reconcile")
+	return n.reconcile(ctx)
+}
+
+// timed runs one stage and records how long it took.
+func (n *Night) timed(ctx context.Context, name string, work func(context.Context) (int64, error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	started := n.Now()
+	items, err := work(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	n.Log.Info().Str("run", n.run.ID).Str("stage", name).Int64("items", items).Dur("took", n.Now().Sub(started)).Msg("stage done")
+	return n.Ledger.RecordStage(ctx, ledger.Stage{RunID: n.run.ID, Name: name, StartedAt: started, EndedAt: n.Now(), Items: items})
+}
+
+// Close gives the lock back and closes the ledger.
+func (n *Night) Close() error {
+	err := n.Ledger.Close()
+	if n.unlock != nil {
+		n.unlock()
+	}
+	return err
+}
+
+func (n *Night) at(point string) {
+	if n.Checkpoint != nil {
+		n.Checkpoint(point)
+	}
+}
+
+func (n *Night) progress(stage string, done, total int64) {
+	if n.Progress != nil {
+		n.Progress(stage, done, total)
+	}
+}
+
+// note keeps a sentence for the report and logs it.
+func (n *Night) note(format string, args ...any) {
+	sentence := fmt.Sprintf(format, args...)
+	n.notes = append(n.notes, sentence)
+	n.Log.Warn().Str("run", n.run.ID).Msg(sentence)
+}
+
+// entry is an audit entry by this process.
+func (n *Night) entry(what, subject, detail string) ledger.AuditEntry {
+	return ledger.AuditEntry{At: n.Now(), Who: n.who, What: what, Subject: subject, Detail: detail}
+}
+
+// sleep waits for d or until the context ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// identity is who works: user@host.
+func identity() (who, host string) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown-host"
+	}
+	name := os.Getenv("USER")
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if name == "" {
+		name = fmt.Sprintf("uid-%d", os.Getuid())
+	}
+	return name + "@" + host, host
+}
+
+// stopped says whether err only means that this process was asked to stop (exit code 5).
+func stopped(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}

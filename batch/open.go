@@ -1,0 +1,236 @@
+package batch
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"reemboss/batch/config"
+	"reemboss/batch/hsm"
+	"reemboss/batch/issue"
+	"reemboss/batch/ledger"
+	"reemboss/batch/ledger/sqlite"
+	"reemboss/batch/rules"
+	"reemboss/bureau"
+	"reemboss/formats/layout"
+)
+
+// systemRandom is the kernel's source of random bytes.
+var systemRandom io.Reader = rand.Reader
+
+// Options are what a command gives a night. Zero fields get the real thing.
+type Options struct {
+	Lock       bool // the command changes something: take the workspace's lock
+	Log        zerolog.Logger
+	Now        func() time.Time
+	Sleep      func(ctx context.Context, d time.Duration) error
+	Random     io.Reader
+	Progress   func(stage string, done, total int64)
+	Checkpoint func(point string)
+}
+
+// SetupError is a mistake of the configuration or of the keys it names: exit code 2, nothing was done.
+type SetupError struct{ Err error }
+
+func (e *SetupError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *SetupError) Unwrap() error { return e.Err }
+
+func setup(format string, args ...any) error { return &SetupError{fmt.Errorf(format, args...)} }
+
+// bureauLayout is a bureau's compiled layout.
+type bureauLayout struct{ *layout.Layout }
+
+// productOf is the product's part of a layout's sort key.
+func productOf(sortKey string) string {
+	product, _, _ := strings.Cut(sortKey, "\x1f")
+	return product
+}
+
+// Open loads a workspace and checks all that a night stands on, keys and check
+// values included, before it touches anything. Errors: [SetupError],
+// [ErrLocked], [ledger.ErrBehind] comes later, from the run.
+func Open(ctx context.Context, dir string, o Options) (*Night, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, setup("find the workspace: %w", err)
+	}
+	w := Workspace{Dir: dir}
+	cfg, err := config.Load(w.Config())
+	if err != nil {
+		return nil, &SetupError{err}
+	}
+	n := &Night{Workspace: w, Config: cfg, Log: o.Log, Now: o.Now, Sleep: o.Sleep, Random: o.Random, Progress: o.Progress, Checkpoint: o.Checkpoint,
+		waiting: map[string]string{}, kept: map[int64]string{}, simulators: map[string]*bureau.Simulator{}}
+	if n.Now == nil {
+		n.Now = time.Now
+	}
+	if n.Sleep == nil {
+		n.Sleep = sleep
+	}
+	if n.Random == nil {
+		n.Random = systemRandom
+	}
+	n.who, n.host = identity()
+	if n.zone, err = time.LoadLocation(cfg.TimeZone); err != nil {
+		return nil, setup("time_zone: %w", err)
+	}
+	if err := n.openKeys(); err != nil {
+		return nil, err
+	}
+	if err := n.openRules(); err != nil {
+		return nil, err
+	}
+	if o.Lock {
+		if n.unlock, err = w.lock(); err != nil {
+			return nil, err
+		}
+	}
+	if err := n.openLedger(ctx, o.Lock); err != nil {
+		if n.Ledger != nil {
+			_ = n.Ledger.Close()
+		}
+		if n.unlock != nil {
+			n.unlock()
+		}
+		return nil, err
+	}
+	return n, nil
+}
+
+// openKeys opens the keyset and proves the card verification keys.
+func (n *Night) openKeys() error {
+	kek, err := hsm.LoadSecret(n.Config.Keys.Keyset, n.Dir)
+	if err != nil {
+		return setup("key-encryption key: %w", err)
+	}
+	if n.keyset, err = hsm.OpenKeyset(n.Keyset(), kek); err != nil {
+		return setup("keyset: %w", err)
+	}
+	if n.backend, err = hsm.NewSoftware(n.keyset, n.Config.CardKeys, n.Config.Environment, n.Config.AllowSoftwareKeys); err != nil {
+		return &SetupError{err}
+	}
+	passphrase, err := n.passphrase()
+	if err != nil {
+		return err
+	}
+	if n.ownKey, err = bureau.ReadPrivateKey(n.Resolve(n.Config.Keys.SigningKey), passphrase, n.Config.Keys.Fingerprint, n.Now()); err != nil {
+		return &SetupError{err}
+	}
+	return nil
+}
+
+func (n *Night) passphrase() ([]byte, error) {
+	ref := n.Config.Keys.Passphrase
+	if ref == (config.SecretRef{}) {
+		return nil, nil
+	}
+	secret, err := hsm.LoadText(ref, n.Dir)
+	if err != nil {
+		return nil, setup("passphrase of our PGP key: %w", err)
+	}
+	return secret, nil
+}
+
+// openRules compiles the policy, the layouts and the PAN ranges.
+func (n *Night) openRules() error {
+	var err error
+	if n.maker, err = issue.NewMaker(n.Config); err != nil {
+		return &SetupError{err}
+	}
+	if n.policy, err = rules.New(n.Config, n.maker.CheckName); err != nil {
+		return &SetupError{err}
+	}
+	n.layouts = map[string]*bureauLayout{}
+	for name, b := range n.Config.Bureaus {
+		lay, err := n.loadLayout(b.Layout)
+		if err != nil {
+			return setup("layout of bureau %s: %w", name, err)
+		}
+		if _, err := layout.FileName(b.FileName, layout.NameData{Client: b.Client, Bureau: name, Sequence: 1, Time: n.Now(), Ext: lay.Extension()}); err != nil {
+			return setup("file_name of bureau %s: %w", name, err)
+		}
+		n.layouts[name] = &bureauLayout{lay}
+	}
+	n.ranges = map[string]*panRange{}
+	for name, r := range n.Config.Ranges {
+		key, err := n.keyset.Allocation(r.Key)
+		if err != nil {
+			return setup("range %s: %w", name, err)
+		}
+		alloc, err := issue.NewAllocator(rangeParams(name, r), key)
+		if err != nil {
+			return setup("range %s: %w", name, err)
+		}
+		n.ranges[name] = &panRange{name: name, alloc: alloc}
+	}
+	return nil
+}
+
+func rangeParams(name string, r config.Range) ledger.RangeParams {
+	return ledger.RangeParams{Name: name, Prefix: r.Prefix, Key: r.Key, Tweak: r.Tweak, PANLength: r.PANLength, From: r.From, To: r.To}
+}
+
+func (n *Night) loadLayout(name string) (*layout.Layout, error) {
+	if text, ok := layout.Builtin(name); ok {
+		return layout.Compile(name, text)
+	}
+	text, err := os.ReadFile(n.Resolve(name))
+	if err != nil {
+		return nil, fmt.Errorf("%q is none of the built-in layouts (%s) and no file that can be read: %w", name, strings.Join(layout.Names(), ", "), err)
+	}
+	return layout.Compile(filepath.Base(name), text)
+}
+
+// openLedger opens what is remembered and compares it with what it stands on.
+func (n *Night) openLedger(ctx context.Context, change bool) error {
+	if change {
+		if err := n.prepare(n.recipients()); err != nil {
+			return setup("%w", err)
+		}
+	}
+	var err error
+	if n.Ledger, err = sqlite.Open(n.LedgerFile(), n.keyset, sqlite.Options{Create: true}); err != nil {
+		return fmt.Errorf("open the ledger: %w", err)
+	}
+	if n.marks, err = readMarks(n.MarksFile()); err != nil {
+		return err
+	}
+	if !change {
+		return nil
+	}
+	for name, r := range n.Config.Ranges {
+		if err := n.Ledger.EnsureRange(ctx, rangeParams(name, r)); err != nil {
+			if errors.Is(err, ledger.ErrRangeChanged) {
+				return setup("range %s: %w; give the new parameters to a new range with another name", name, err)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// recipients are all who get files, in the order of their names.
+func (n *Night) recipients() []string {
+	list := []string{config.CardSystem}
+	for name := range n.Config.Bureaus {
+		list = append(list, name)
+	}
+	sort.Strings(list)
+	return list
+}
+
+// recipientKey reads a recipient's pinned key; an expired, revoked, weak or wrong one is an error and no file is made.
+func (n *Night) recipientKey(r config.Recipient) (*bureau.Key, error) {
+	return bureau.ReadPublicKey(n.Resolve(r.PGP.KeyFile), r.PGP.Fingerprint, n.Now())
+}

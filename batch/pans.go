@@ -1,0 +1,118 @@
+package batch
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"reemboss/formats/iso"
+)
+
+// blockSize is how much of a file is searched at once; overlap is carried into
+// the next block so that a number across the border is seen (19 digits with a
+// separator each, or two bytes a character, fit).
+const (
+	blockSize = 1 << 20
+	overlap   = 128
+)
+
+// bytesHoldPAN says whether the bytes of a file, or of any part of it where it
+// is a zip archive (a workbook), hold a card number that the index knows. A
+// part that cannot be unpacked is searched as far as it can be.
+func (n *Night) bytesHoldPAN(ctx context.Context, path string) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, nil //nolint:nilerr // what cannot be read cannot be copied either; the refusal says so
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	scan := &panScan{registry: n.Ledger}
+	if err := scan.stream(ctx, f); err != nil {
+		return false, err
+	}
+	archive, err := zip.NewReader(f, info.Size())
+	if err != nil {
+		return scan.found, nil //nolint:nilerr // not an archive
+	}
+	left := n.Config.Intake.MaxUnpacked
+	for _, part := range archive.File {
+		r, err := part.Open()
+		if err != nil {
+			continue
+		}
+		limited := &io.LimitedReader{R: r, N: left}
+		err = scan.stream(ctx, limited)
+		_ = r.Close()
+		if err != nil {
+			return false, err
+		}
+		if left = limited.N; left <= 0 || scan.found {
+			break
+		}
+	}
+	return scan.found, nil
+}
+
+// stream searches everything that can be read from r. A read error ends the search, not the night.
+func (s *panScan) stream(ctx context.Context, r io.Reader) error {
+	block := make([]byte, 0, blockSize+overlap)
+	for !s.found {
+		kept := copy(block[:overlap], block[max(0, len(block)-overlap):])
+		count, err := io.ReadFull(r, block[kept:kept+blockSize])
+		block = block[:kept+count]
+		if count > 0 {
+			text := block
+			if bytes.IndexByte(text, 0) >= 0 { // UTF-16: digits with zero bytes between them
+				text = bytes.ReplaceAll(text, []byte{0}, nil)
+			}
+			if err := s.cells(ctx, []string{string(text)}); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+				return err
+			}
+			break
+		}
+	}
+	return s.settle(ctx)
+}
+
+// masker gives a function that masks every card number of a text that the index knows.
+func (n *Night) masker(ctx context.Context) func(string) string {
+	return func(cell string) string {
+		spans := iso.FindPANs(cell)
+		if len(spans) == 0 {
+			return cell
+		}
+		pans := make([]iso.PAN, len(spans))
+		for i, s := range spans {
+			pans[i] = s.PAN
+		}
+		known, err := n.Ledger.KnownPANs(ctx, pans)
+		if err != nil { // fail closed: what cannot be asked is hidden
+			return iso.MaskSpans(cell, spans)
+		}
+		masked := spans[:0]
+		for i, s := range spans {
+			if known[i] {
+				masked = append(masked, s)
+			}
+		}
+		return iso.MaskSpans(cell, masked)
+	}
+}
+
+// knownIn says whether a text holds a card number that the index knows; when in doubt, yes.
+func (n *Night) knownIn(ctx context.Context) func(string) bool {
+	mask := n.masker(ctx)
+	return func(text string) bool { return strings.Compare(mask(text), text) != 0 }
+}

@@ -1,0 +1,106 @@
+package batch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"reemboss/batch/ledger"
+	"reemboss/bureau"
+)
+
+// What a person decides about an outgoing file. Each act is recorded with its
+// reason in the file's history and in the audit chain.
+
+// file finds an outgoing file by name; the folder in front and a missing .pgp do not matter.
+func (n *Night) file(ctx context.Context, name string) (ledger.BureauFile, error) {
+	base := filepath.Base(name)
+	f, err := n.Ledger.FileByName(ctx, base)
+	if errors.Is(err, ledger.ErrNotFound) && !strings.HasSuffix(base, ".pgp") {
+		f, err = n.Ledger.FileByName(ctx, base+".pgp")
+	}
+	if errors.Is(err, ledger.ErrNotFound) {
+		return f, setup("no outgoing file is called %s; reemboss status lists them", printable(base))
+	}
+	return f, err
+}
+
+// ResolveDelivered settles an UNDECIDED transfer: a person knows that the recipient has the file.
+func (n *Night) ResolveDelivered(ctx context.Context, name, reason string) (ledger.BureauFile, error) {
+	f, err := n.undecided(ctx, name)
+	if err != nil {
+		return f, err
+	}
+	evidence, err := json.Marshal(map[string]any{"decided_by": n.who, "reason": reason, "size": f.Size, "at": n.Now().UTC()})
+	if err != nil {
+		return f, fmt.Errorf("keep the decision: %w", err)
+	}
+	err = n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{ledger.Undecided}, To: ledger.Sent,
+		At: n.Now(), RunID: f.RunID, Evidence: evidence, Reason: reason, Entry: n.audit("file.resolved", f.Name, "delivered: "+reason)})
+	if err != nil {
+		return f, err
+	}
+	return n.Ledger.FileByName(ctx, f.Name)
+}
+
+// ResolveResend settles an UNDECIDED transfer: a person knows that the recipient does not have the file. The same bytes go out again.
+func (n *Night) ResolveResend(ctx context.Context, name, reason string) (ledger.BureauFile, error) {
+	f, err := n.undecided(ctx, name)
+	if err != nil {
+		return f, err
+	}
+	return n.again(ctx, f, "file.resolved", "resend: "+reason, reason)
+}
+
+func (n *Night) undecided(ctx context.Context, name string) (ledger.BureauFile, error) {
+	f, err := n.file(ctx, name)
+	if err == nil && f.State != ledger.Undecided {
+		err = setup("%s is %s, not UNDECIDED; there is nothing to resolve", f.Name, f.State)
+	}
+	return f, err
+}
+
+// Resend sends a file that was SENT once more: the same bytes under the same name and number, recorded.
+func (n *Night) Resend(ctx context.Context, name, reason string) (ledger.BureauFile, error) {
+	f, err := n.file(ctx, name)
+	if err != nil {
+		return f, err
+	}
+	if f.State != ledger.Sent {
+		return f, setup("%s is %s; only a file that was SENT can be sent again (an UNDECIDED one: reemboss resolve; the others go out with the next run)", f.Name, f.State)
+	}
+	return n.again(ctx, f, "file.resent", reason, reason)
+}
+
+// again puts a frozen file back to WRITTEN, with the reason, and delivers it.
+func (n *Night) again(ctx context.Context, f ledger.BureauFile, what, detail, reason string) (ledger.BureauFile, error) {
+	if err := frozen(filepath.Join(n.Outbox(f.Recipient), f.Name), f.Size, f.SHA256); err != nil {
+		return f, setup("%s cannot be sent again: %w; only the very same bytes may go out", f.Name, plain(err))
+	}
+	err := n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{f.State}, To: ledger.Written,
+		At: n.Now(), RunID: f.RunID, Reason: reason, Size: f.Size, SHA256: f.SHA256, Entry: n.audit(what, f.Name, detail)})
+	if err != nil {
+		return f, err
+	}
+	f.State = ledger.Written
+	n.run.ID = f.RunID
+	sessions := map[string]*bureau.Session{}
+	_, sendErr := n.sendOne(ctx, f, sessions, true, reason)
+	for _, s := range sessions {
+		_ = s.Close()
+	}
+	var theirs *bureau.Error
+	if errors.As(sendErr, &theirs) {
+		if err := n.failed(ctx, f, theirs.Error()); err != nil {
+			return f, err
+		}
+	}
+	now, err := n.Ledger.FileByName(ctx, f.Name)
+	if err != nil {
+		return f, err
+	}
+	return now, sendErr
+}

@@ -1,0 +1,390 @@
+package batch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"reemboss/batch/config"
+	"reemboss/batch/durable"
+	"reemboss/batch/ledger"
+	"reemboss/batch/report"
+	"reemboss/bureau"
+	"reemboss/formats/request"
+)
+
+// reconcile answers the senders, writes the reports and ends the run. It may
+// be repeated: over the same ledger it writes the same again.
+func (n *Night) reconcile(ctx context.Context) (*Result, error) {
+	if err := n.timed(ctx, "answer", n.answer); err != nil {
+		return nil, err
+	}
+	n.listen()
+	n.at("reconcile/reports")
+	r, err := n.writeReports(ctx, n.run.ID)
+	if err != nil {
+		return nil, err
+	}
+	summary, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("keep the report of the run: %w", err)
+	}
+	n.at("reconcile/finish")
+	if err := n.Ledger.Append(ctx, n.entry("run.finished", n.run.ID, fmt.Sprintf("exit code %d", r.ExitCode))); err != nil {
+		return nil, err
+	}
+	if err := n.Ledger.FinishRun(ctx, n.run.ID, n.Now(), r.ExitCode, summary); err != nil {
+		return nil, fmt.Errorf("finish the run: %w", err)
+	}
+	n.Log.Info().Str("run", n.run.ID).Int("exit", r.ExitCode).Msg(r.Verdict)
+	return &Result{Reconciliation: r, Exit: r.ExitCode}, nil
+}
+
+// Report writes the reports of a run again.
+func (n *Night) Report(ctx context.Context, runID string) (*report.Reconciliation, error) {
+	run, err := n.Ledger.Run(ctx, runID)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return nil, setup("there is no run %s; reemboss status lists them", printable(runID))
+	}
+	if err != nil {
+		return nil, err
+	}
+	n.run = run
+	return n.writeReports(ctx, runID)
+}
+
+func (n *Night) writeReports(ctx context.Context, runID string) (*report.Reconciliation, error) {
+	extra, err := n.extra(ctx)
+	if err != nil {
+		return nil, err
+	}
+	artifacts, err := n.artifacts(ctx, runID)
+	if err != nil {
+		return nil, err
+	}
+	return report.WriteAll(ctx, report.Input{
+		Ledger: n.Ledger, RunID: runID, Workspace: n.Dir, Dir: n.Reports(runID), Extra: extra, Artifacts: artifacts,
+		Sign: func(r io.Reader) ([]byte, error) { return bureau.SignDetached(r, n.ownKey, n.Now()) },
+	})
+}
+
+// extra is what the reports need and the ledger cannot tell.
+func (n *Night) extra(ctx context.Context) (report.Extra, error) {
+	e := report.Extra{Bureaus: map[string]report.Bureau{}, Reasons: map[int]report.Reason{}, Notes: n.notes}
+	for name, b := range n.Config.Bureaus {
+		waits := n.waiting[name]
+		if waits == "" && b.Hold {
+			waits = "the bureau is on hold in the configuration (hold: true)"
+		}
+		e.Bureaus[name] = report.Bureau{Name: b.Name, Acknowledges: b.Acknowledges, Waits: waits}
+	}
+	e.Bureaus[config.CardSystem] = report.Bureau{Name: "card system", Waits: n.waiting[config.CardSystem]}
+	if why := n.waiting[config.CardSystem]; why != "" {
+		e.NeedsPerson = append(e.NeedsPerson, report.Need{What: "the card system's file is not written", Why: why, Command: "reemboss config check"})
+	}
+	for code, r := range n.Config.Reasons {
+		e.Reasons[code] = report.Reason{Name: r.Name, NewPAN: r.NewPAN}
+	}
+	e.NeedsPerson = append(e.NeedsPerson, n.needs...)
+	e.Keys = n.keys()
+	for name, r := range n.ranges {
+		used, err := n.Ledger.Counter(ctx, rangeCounter(name))
+		if err != nil {
+			return e, err
+		}
+		fill := report.Range{Name: name, Capacity: r.alloc.Size(), Used: used}
+		for product, p := range n.Config.Products {
+			if p.Range == name {
+				fill.Products = append(fill.Products, product)
+			}
+		}
+		sort.Strings(fill.Products)
+		e.Ranges = append(e.Ranges, fill)
+	}
+	return e, nil
+}
+
+// keys tells each PGP key with its end, or why it cannot be used.
+func (n *Night) keys() []report.Key {
+	own := report.Key{Owner: "workspace", Fingerprint: n.ownKey.Fingerprint()}
+	if end := n.ownKey.ExpiresAt(); !end.IsZero() {
+		own.Expires = &end
+	}
+	list := []report.Key{own}
+	for _, name := range n.recipients() {
+		r, err := n.recipient(name)
+		if err != nil {
+			continue
+		}
+		k := report.Key{Owner: name, Fingerprint: r.PGP.Fingerprint}
+		key, err := bureau.ReadPublicKey(n.Resolve(r.PGP.KeyFile), r.PGP.Fingerprint, n.Now())
+		if err != nil {
+			k.Problem = err.Error()
+		} else if end := key.ExpiresAt(); !end.IsZero() {
+			k.Expires = &end
+		}
+		list = append(list, k)
+	}
+	return list
+}
+
+// listen asks the simulated bureaus of this process what they found in the files. A real bureau answers with a return file.
+func (n *Night) listen() {
+	for _, name := range n.recipients() {
+		sim := n.simulators[name]
+		if sim == nil {
+			continue
+		}
+		for _, r := range sim.Received() {
+			if r.Err != nil {
+				n.needs = append(n.needs, report.Need{What: fmt.Sprintf("the simulated bureau %s could not use %s", name, r.Name), Why: r.Err.Error()})
+			}
+		}
+	}
+}
+
+// answer writes the result of each decided file and puts the file at its last place.
+func (n *Night) answer(ctx context.Context) (int64, error) {
+	files, err := n.Ledger.OpenFiles(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var items int64
+	for _, f := range files {
+		if f.State != ledger.DecidedF {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return items, err
+		}
+		if err := n.answerFile(ctx, f); err != nil {
+			return items, fmt.Errorf("%s: %w", printable(f.Name), err)
+		}
+		items++
+	}
+	return items, nil
+}
+
+// answerFile: the last place is recorded first, then the results are written beside it, then the file moves there. Each step may be repeated.
+func (n *Night) answerFile(ctx context.Context, f ledger.RequestFile) error {
+	folder := "done"
+	if f.Code != "" {
+		folder = "refused"
+	}
+	if f.Final == "" {
+		place, err := n.freePlace(folder, f.Name)
+		if err != nil {
+			return err
+		}
+		f.Final = n.Relative(place)
+		if f.HoldsPAN {
+			f.Final += ".pgp"
+		}
+		if err := n.Ledger.UpdateFile(ctx, f, nil, nil); err != nil {
+			return err
+		}
+	}
+	n.at("answer/placed")
+	notes, err := n.writeResult(ctx, f)
+	if err != nil {
+		return err
+	}
+	f.Notes = append(f.Notes, notes...)
+	n.at("answer/result")
+	if err := n.place(f); err != nil {
+		return err
+	}
+	n.at("answer/moved")
+	f.State = ledger.Answered
+	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.answered", printable(f.Name), f.Final))
+}
+
+// freePlace finds a name in done/<date>/ or refused/<date>/ that neither a file nor one of its companions has: a.csv, then a-2.csv …
+func (n *Night) freePlace(folder, name string) (string, error) {
+	dir := n.Path(folder, n.run.Date)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make %s: %w", n.Relative(dir), err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	taken := map[string]bool{}
+	for _, e := range entries {
+		taken[e.Name()] = true
+	}
+	name = printable(name)
+	ext := filepath.Ext(name)
+	stem := strings.TrimSuffix(name, ext)
+	for k := 1; ; k++ {
+		candidate := name
+		if k > 1 {
+			candidate = fmt.Sprintf("%s-%d%s", stem, k, ext)
+		}
+		if !taken[candidate] && !taken[candidate+".pgp"] && !taken[candidate+".result.csv"] {
+			return filepath.Join(dir, candidate), nil
+		}
+	}
+}
+
+// place moves a file to its last place, sealed where it holds a known card number.
+func (n *Night) place(f ledger.RequestFile) error {
+	from, to := n.Path(f.Intake), n.Path(f.Final)
+	if _, err := os.Lstat(from); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(to); err == nil {
+			return nil // moved before a crash
+		}
+		return fmt.Errorf("it is neither in %s nor in %s; somebody took it away", f.Intake, f.Final)
+	}
+	if !f.HoldsPAN {
+		return durable.Rename(from, to)
+	}
+	if err := n.sealForUs(from, to, f.Name); err != nil {
+		return err
+	}
+	return durable.Remove(from)
+}
+
+// sealForUs keeps the bytes of a file encrypted to the workspace's own key (gpg --decrypt opens it).
+func (n *Night) sealForUs(from, to, name string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return durable.Write(to, func(w io.Writer) error {
+		sealed, err := bureau.Seal(w, bureau.Sealing{To: []*bureau.Key{n.ownKey}, Signer: n.ownKey, FileName: limit(printable(name), 200), Time: n.Now(), Rand: n.Random})
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(sealed, in); err != nil {
+			return err
+		}
+		return sealed.Close()
+	})
+}
+
+func limit(s string, bytes int) string {
+	if len(s) <= bytes {
+		return s
+	}
+	return strings.ToValidUTF8(s[:bytes], "")
+}
+
+// resultName is the name that a file's result begins with: the name at its last place, without the mark of sealing that we added.
+func resultName(f ledger.RequestFile) string {
+	name := filepath.Base(f.Final)
+	if f.HoldsPAN {
+		name = strings.TrimSuffix(name, ".pgp")
+	}
+	return name
+}
+
+// writeResult writes <name>.result.csv and, for a workbook, <name>.result.xlsx.
+func (n *Night) writeResult(ctx context.Context, f ledger.RequestFile) (notes []string, err error) {
+	in := report.ResultInput{
+		Dir: filepath.Dir(n.Path(f.Final)), Name: resultName(f), Mask: n.masker(ctx), FindKnown: n.knownIn(ctx), MaxUnpacked: n.Config.Intake.MaxUnpacked,
+		Told: func(ctx context.Context, fn func(*ledger.Told) error) error {
+			return n.Ledger.EachTold(ctx, "", f.ID, fn)
+		},
+	}
+	source := n.Path(f.Intake)
+	if _, err := os.Lstat(source); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // moved before a crash, and the result was written before that
+	}
+	if f.Code == "" {
+		file, err := request.Open(source, n.requestOptions())
+		if err != nil {
+			return nil, fmt.Errorf("read it again for its result: %w", err)
+		}
+		defer file.Close()
+		for _, s := range file.Sheets() {
+			in.Sheets = append(in.Sheets, report.SenderSheet{Name: s.Name, Header: s.Header, HeaderLine: s.HeaderLine})
+		}
+		in.Each = file.Each
+		if file.Format() == "xlsx" {
+			in.Workbook = func() ([]byte, error) { return os.ReadFile(source) }
+		}
+	}
+	result, err := report.WriteResult(ctx, in)
+	if err != nil {
+		return nil, fmt.Errorf("write its result: %w", err)
+	}
+	if result.Withheld != "" {
+		notes = append(notes, result.Withheld)
+	}
+	return notes, nil
+}
+
+// artifacts are the files of a run that do not lie in its report folder: what became of each file of the inbox.
+func (n *Night) artifacts(ctx context.Context, runID string) ([]report.Artifact, error) {
+	files, err := n.Ledger.RunFiles(ctx, runID)
+	if err != nil {
+		return nil, err
+	}
+	var list []report.Artifact
+	for _, f := range files {
+		if f.Final == "" || f.RunID != runID {
+			continue
+		}
+		final := n.Path(f.Final)
+		beside := filepath.Join(filepath.Dir(final), resultName(f))
+		for _, path := range []string{final, beside + ".result.csv", beside + ".result.xlsx", beside + ".refused.csv.pgp"} {
+			if _, err := os.Lstat(path); err == nil {
+				list = append(list, report.Artifact{Path: n.Relative(path)})
+			}
+		}
+	}
+	return list, nil
+}
+
+// Status is where things stand now.
+type Status struct {
+	*report.Reconciliation
+	Runs []RunStatus `json:"runs"`
+}
+
+// RunStatus is one line about a run.
+type RunStatus struct {
+	ID        string    `json:"run_id"`
+	StartedAt time.Time `json:"started_at"`
+	Open      bool      `json:"open"` // not finished: the next run continues it
+	Exit      int       `json:"exit_code"`
+	Told      string    `json:"told"`
+}
+
+// Status tells the last runs, the newest run's balance, every outgoing file that is not settled and what waits for a person.
+func (n *Night) Status(ctx context.Context) (*Status, error) {
+	runs, err := n.Ledger.LastRuns(ctx, 10)
+	if err != nil {
+		return nil, err
+	}
+	s := &Status{Reconciliation: &report.Reconciliation{Files: []report.BureauFile{}, NeedsPerson: []report.Need{}}, Runs: []RunStatus{}}
+	for _, r := range runs {
+		status := RunStatus{ID: r.ID, StartedAt: r.StartedAt, Open: r.EndedAt.IsZero(), Exit: r.Exit}
+		if status.Open {
+			status.Told = "not finished; the next run continues it"
+		} else {
+			status.Told = fmt.Sprintf("finished with exit code %d", r.Exit)
+		}
+		s.Runs = append(s.Runs, status)
+	}
+	if len(runs) == 0 {
+		return s, nil
+	}
+	n.run = runs[0]
+	extra, err := n.extra(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.Reconciliation, err = report.Gather(ctx, n.Ledger, runs[0].ID, extra)
+	return s, err
+}

@@ -1,0 +1,37 @@
+package batch
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"reemboss/batch/ledger"
+)
+
+// open are the states of a frozen file that is not at its recipient yet.
+var openStates = []ledger.BureauFileState{ledger.Written, ledger.Intent, ledger.Uploaded, ledger.Renaming}
+
+// release looks at every frozen file once more before it may leave: the bytes
+// in the outbox are those that were written. A file that is missing or changed
+// is kept back with its reason and waits for a person; it is never made anew.
+func (n *Night) release(ctx context.Context) (int64, error) {
+	files, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{States: openStates})
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range files {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		if err := frozen(filepath.Join(n.Outbox(f.Recipient), f.Name), f.Size, f.SHA256); err != nil {
+			n.keepBack(f, fmt.Sprintf("the frozen file outbox/%s/%s is missing or changed (%v); put the very same bytes back, they are never made again", f.Recipient, f.Name, plain(err)))
+		}
+	}
+	return int64(len(files)), nil
+}
+
+// keepBack marks a file that may not be sent in this run, and why.
+func (n *Night) keepBack(f ledger.BureauFile, why string) {
+	n.kept[f.ID] = why
+	n.Log.Error().Str("run", n.run.ID).Str("file", f.Name).Msg(why)
+}

@@ -1,0 +1,90 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+
+	"reemboss/batch/ledger"
+)
+
+// balance sets up every equation of the run. Those that do not hold come first.
+func (g *gathering) balance() {
+	g.Balances = []Balance{
+		equation("rows read = accepted + refused + duplicate + held", Term{"read", g.rowsRead()},
+			Term{"accepted", g.Accepted}, Term{"refused", g.Refused}, Term{"duplicate", g.Duplicate}, Term{"held", g.Held}),
+		equation("accepted = written + waiting", Term{"accepted", g.Accepted}, Term{"written", g.Written}, Term{"waiting", g.Waiting}),
+	}
+	if g.CarriedOver.Before > 0 {
+		c := g.CarriedOver
+		g.Balances = append(g.Balances, equation("carried over from earlier runs = written now + still waiting",
+			Term{"carried over", c.Before}, Term{"written", c.Written}, Term{"waiting", c.Waiting}))
+	}
+	for _, f := range append(slices.Clone(g.Files), g.CardSystemFiles...) {
+		if f.State == ledger.Sent {
+			g.Balances = append(g.Balances, equation(f.Name+": sent = acknowledged + rejected + outstanding", Term{"sent", f.Sent},
+				Term{"acknowledged", f.Acknowledged}, Term{"rejected", f.Rejected}, Term{"outstanding", f.Outstanding}))
+		}
+	}
+	slices.SortStableFunc(g.Balances, func(a, b Balance) int {
+		switch {
+		case a.Holds == b.Holds:
+			return 0
+		case b.Holds:
+			return -1
+		}
+		return 1
+	})
+}
+
+func equation(name string, left Term, right ...Term) Balance {
+	b := Balance{Name: name, Left: left, Right: right}
+	b.Holds = left.N == b.Sum()
+	return b
+}
+
+// rowsRead is what the readers counted, file by file, before any row was
+// decided: the side of the balance that does not come from the answers. A
+// file that is not decided to its end yet (the run was stopped), or that an
+// earlier run decided in part, counts with the answers it has.
+func (g *gathering) rowsRead() int64 {
+	var rows int64
+	for _, f := range g.RequestFiles {
+		switch {
+		case f.Kind != "requests":
+		case f.Code != "":
+			rows++
+		case f.ofRun && (f.State == ledger.DecidedF || f.State == ledger.Answered):
+			rows += f.Rows
+		default:
+			rows += f.answers
+		}
+	}
+	return rows
+}
+
+// broken are the balances that do not hold.
+func (r *Reconciliation) broken() []Balance {
+	var list []Balance
+	for _, b := range r.Balances {
+		if !b.Holds {
+			list = append(list, b)
+		}
+	}
+	return list
+}
+
+// String is the balance as an equation with its numbers.
+func (b Balance) String() string {
+	text := fmt.Sprintf("%d %s", b.Left.N, b.Left.Name)
+	for i, t := range b.Right {
+		sign := " + "
+		if i == 0 {
+			sign = " = "
+			if !b.Holds {
+				sign = " ≠ "
+			}
+		}
+		text += fmt.Sprintf("%s%d %s", sign, t.N, t.Name)
+	}
+	return text
+}

@@ -1,0 +1,269 @@
+package report
+
+import (
+	"time"
+
+	"reemboss/batch/ledger"
+	"reemboss/batch/rules"
+)
+
+// Reconciliation is what a run tells: reconciliation.json, and what the page
+// and the workbook show. The fields shared with
+// `run --json` and `status --json` keep their names for ever; fields are only
+// ever added.
+type Reconciliation struct {
+	RunID     string    `json:"run_id"`
+	Date      string    `json:"date"`
+	StartedAt time.Time `json:"started_at"`
+	Host      string    `json:"host,omitempty"`
+	Version   string    `json:"version,omitempty"`
+	Starts    int       `json:"starts"`
+	Verdict   string    `json:"verdict"`
+	ExitCode  int       `json:"exit_code"`
+
+	// Read counts answers: one for each row, and one for a file refused as a whole.
+	Read      int64 `json:"read"`
+	Accepted  int64 `json:"accepted"`
+	Refused   int64 `json:"refused"`
+	Duplicate int64 `json:"duplicate"`
+	Held      int64 `json:"held"`
+	Written   int64 `json:"written"` // of the orders accepted in this run
+	Waiting   int64 `json:"waiting"` // likewise
+
+	Balances    []Balance   `json:"balances"` // those that do not hold first
+	CarriedOver CarriedOver `json:"carried_over"`
+	NeedsPerson []Need      `json:"needs_person"`
+	Waits       []Wait      `json:"waits"`
+
+	Files           []BureauFile  `json:"files"`
+	CardSystemFiles []BureauFile  `json:"card_system_files"`
+	RequestFiles    []RequestFile `json:"request_files"`
+
+	ByBureau  []BureauCount  `json:"by_bureau"`
+	ByReason  []ReasonCount  `json:"by_reason"`
+	ByCode    []CodeCount    `json:"by_code"`
+	ByProduct []ProductCount `json:"by_product"`
+
+	Stages    []Stage  `json:"stages"`
+	KeyExpiry []Key    `json:"key_expiry"`
+	Ranges    []Range  `json:"ranges"`
+	Warnings  []string `json:"warnings"`
+	Notes     []string `json:"notes"`
+
+	refusals []refusal // the first maxShown, for page and workbook
+}
+
+// Balance is one equation that must hold: Left is one side, the sum of Right the other.
+type Balance struct {
+	Name  string `json:"name"`
+	Holds bool   `json:"holds"`
+	Left  Term   `json:"left"`
+	Right []Term `json:"right"`
+}
+
+// Term is one named number of a balance.
+type Term struct {
+	Name string `json:"name"`
+	N    int64  `json:"n"`
+}
+
+// Sum is the right side.
+func (b Balance) Sum() int64 {
+	var sum int64
+	for _, t := range b.Right {
+		sum += t.N
+	}
+	return sum
+}
+
+// CarriedOver counts orders that earlier runs accepted and left to this one:
+// Before = Written (in this run) + Waiting (still).
+type CarriedOver struct {
+	Before  int64 `json:"before"`
+	Written int64 `json:"written"`
+	Waiting int64 `json:"waiting"`
+}
+
+// Need is something that a person must settle, with the command that does it.
+type Need struct {
+	What    string `json:"what"`
+	Why     string `json:"why"`
+	Command string `json:"command"`
+}
+
+// Wait counts accepted orders that are in no written file.
+type Wait struct {
+	RunID  string `json:"run_id"` // that accepted them
+	Bureau string `json:"bureau"`
+	Orders int64  `json:"orders"`
+	Reason string `json:"reason"`
+}
+
+// BureauFile is one outgoing file: of this run, or of an earlier one while it
+// is not sent. Sent = Acknowledged + Rejected + Outstanding, in records.
+type BureauFile struct {
+	Bureau       string                 `json:"bureau"`
+	Name         string                 `json:"name"`
+	Sequence     int64                  `json:"sequence"`
+	Records      int64                  `json:"records"`
+	Size         int64                  `json:"size"`
+	SHA256       string                 `json:"sha256"`
+	State        ledger.BureauFileState `json:"state"`
+	Sent         int64                  `json:"sent"`
+	Acknowledged int64                  `json:"acknowledged"`
+	Rejected     int64                  `json:"rejected"`
+	Outstanding  int64                  `json:"outstanding"`
+	RunID        string                 `json:"run_id"` // that planned it
+	SentAt       *time.Time             `json:"sent_at,omitempty"`
+	Error        string                 `json:"error,omitempty"`
+}
+
+// RequestFile is one file that was taken from the inbox, with what became of its rows.
+type RequestFile struct {
+	Name      string           `json:"name"`
+	Kind      string           `json:"kind"` // requests or cards
+	State     ledger.FileState `json:"state"`
+	SHA256    string           `json:"sha256"`
+	Code      rules.Code       `json:"code,omitempty"` // refused as a whole
+	Detail    string           `json:"detail,omitempty"`
+	Rows      int64            `json:"rows"`
+	Accepted  int64            `json:"accepted"`
+	Refused   int64            `json:"refused"`
+	Duplicate int64            `json:"duplicate"`
+	Held      int64            `json:"held"`
+	Final     string           `json:"final,omitempty"`
+	Notes     []string         `json:"notes,omitempty"`
+
+	id      int64
+	ofRun   bool // taken in this run, not in an earlier one
+	answers int64
+}
+
+// BureauCount is a bureau's night.
+type BureauCount struct {
+	Bureau       string `json:"bureau"`
+	Name         string `json:"name,omitempty"`
+	Acknowledges bool   `json:"acknowledges"`
+	Accepted     int64  `json:"accepted"`
+	Waiting      int64  `json:"waiting"`
+	Written      int64  `json:"written"` // accepted in this run and written
+	Sent         int64  `json:"sent"`    // records of the files of this report that are sent
+}
+
+// ReasonCount counts by request and reason; reason 0 is a re-embossing, or a
+// reissue whose reason could not be read.
+type ReasonCount struct {
+	Request string `json:"request"` // reemboss, reissue; "" for a file as a whole
+	Reason  int    `json:"reason"`
+	Name    string `json:"name"`
+	Outcomes
+}
+
+// CodeCount counts by code.
+type CodeCount struct {
+	Code    rules.Code    `json:"code"`
+	Outcome rules.Outcome `json:"outcome"`
+	N       int64         `json:"n"`
+}
+
+// ProductCount counts by product; "" where the card is not known.
+type ProductCount struct {
+	Product string `json:"product"`
+	Outcomes
+}
+
+// Outcomes counts answers by outcome.
+type Outcomes struct {
+	Read      int64 `json:"read"`
+	Accepted  int64 `json:"accepted"`
+	Refused   int64 `json:"refused"`
+	Duplicate int64 `json:"duplicate"`
+	Held      int64 `json:"held"`
+}
+
+func (o *Outcomes) add(outcome rules.Outcome, n int64) {
+	o.Read += n
+	switch outcome {
+	case rules.Accepted:
+		o.Accepted += n
+	case rules.Refused:
+		o.Refused += n
+	case rules.Duplicate:
+		o.Duplicate += n
+	case rules.Held:
+		o.Held += n
+	}
+}
+
+// Stage is the time of one stage, all starts of the run together. The stage
+// that writes this report is not in it: it has not ended yet.
+type Stage struct {
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
+	Items   int64   `json:"items"`
+}
+
+// Key is a PGP or SSH key with its end.
+type Key struct {
+	Owner       string     `json:"owner"` // bureau, card-system or the workspace
+	Fingerprint string     `json:"fingerprint"`
+	Expires     *time.Time `json:"expires,omitempty"` // nil: never
+	Problem     string     `json:"problem,omitempty"` // why it cannot be used, one sentence
+	Days        int        `json:"days"`              // from the start of the run to Expires; computed
+}
+
+// Range is how full a card number range is. Next is the first body that was
+// not given out yet, as the ledger's counter has it plus From.
+type Range struct {
+	Name     string   `json:"name"`
+	Capacity int64    `json:"capacity"`
+	Used     int64    `json:"used"`
+	Products []string `json:"products,omitempty"` // that draw from it
+	Tonight  int64    `json:"tonight"`            // new numbers in this run; computed
+	// NightsLeft is how many nights like this one it lasts; -1 when none was used. Computed.
+	NightsLeft int64 `json:"nights_left"`
+}
+
+// Extra is what the ledger cannot tell.
+type Extra struct {
+	// Exit is 1 or 5 when the run did not reach its end, Fault then says why in one sentence. 0 lets the report decide between 0 and 4.
+	Exit  int
+	Fault string
+	// Bureaus by their names in the configuration.
+	Bureaus map[string]Bureau
+	// Reasons is the reason table: name, and whether it takes a new number.
+	Reasons map[int]Reason
+	Keys    []Key
+	Ranges  []Range // Tonight and NightsLeft are filled in
+	// NeedsPerson, Warnings and Notes are added to what the ledger shows.
+	NeedsPerson []Need
+	Warnings    []string
+	Notes       []string
+}
+
+// Bureau is what a report needs of a bureau's configuration.
+type Bureau struct {
+	Name         string
+	Acknowledges bool
+	// Waits says why its orders wait, one sentence; "" when nothing holds them back.
+	Waits string
+}
+
+// Reason is a row of the reason table.
+type Reason struct {
+	Name   string
+	NewPAN bool
+}
+
+// refusal is one answer that is not accepted, as page, workbook and
+// refusals.csv show it.
+type refusal struct {
+	File, Sheet string
+	Row         int
+	CardID      string
+	Request     string
+	Outcome     string
+	Class       int
+	Code, Codes string
+	Message     string
+}

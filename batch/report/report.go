@@ -1,0 +1,116 @@
+// Package report tells people and machines what became of a night: a result
+// beside each request file, and the folder reports/<run>/ for the run.
+//
+// Everything is computed from what the ledger has, never from counters of the
+// process that did the work, so that the reports of a run can be written again
+// at any time and say the same ([WriteAll]). What the ledger cannot know (the
+// expiry of keys, how full a number range is, why a bureau is held) comes in as
+// [Extra]. The package decides nothing about a row, moves no request file and
+// sends nothing.
+//
+// # What is promised
+//
+//   - Every file appears whole or not at all (package durable). Of a run's
+//     folder manifest.json is the last: where it is, everything it names is.
+//   - A result has exactly one row for each row that was read, in the sender's
+//     order. Rows and answers that do not match are an error ([ErrRowsDiffer]),
+//     never a shift.
+//   - No card number in clear: card numbers are shown as first six and last
+//     four; a sender's cell that is a known card number is masked; a workbook in
+//     which one remains is not written.
+//   - Memory does not grow with the number of rows, save for the result
+//     workbook, which is made for at most [MaxWorkbookRows] rows.
+//
+// # CSV
+//
+// UTF-8 without a byte order mark, comma, quoted as in RFC 4180, lines end with
+// LF. A cell of a result that begins with = + - @ (also in full width), a tab
+// or another control character, spaces before it not counted, gets an
+// apostrophe in front, so that no spreadsheet takes it for a formula. The one
+// exception are amounts that we write ourselves: a balance of -12.50 is a plain
+// number and stays one.
+package report
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"reemboss/batch/ledger"
+)
+
+// Ledger is the part of the ledger that the reports of a run are computed from.
+type Ledger interface {
+	Run(ctx context.Context, id string) (ledger.Run, error)
+	Stages(ctx context.Context, runID string) ([]ledger.Stage, error)
+	RunFiles(ctx context.Context, runID string) ([]ledger.RequestFile, error)
+	BureauFiles(ctx context.Context, q ledger.FileQuery) ([]ledger.BureauFile, error)
+	EachFileOrder(ctx context.Context, fileID int64, fn func(*ledger.Order) error) error
+	OrderStates(ctx context.Context, fileID int64) (map[ledger.OrderState]int64, error)
+	Cards(ctx context.Context, ids []int64) (map[int64]*ledger.Known, error)
+	EachTold(ctx context.Context, runID string, fileID int64, fn func(*ledger.Told) error) error
+	EachAnswer(ctx context.Context, runID string, fileID int64, fn func(*ledger.Answer) error) error
+	Tallies(ctx context.Context, runID string) ([]ledger.Tally, error)
+	Waits(ctx context.Context) ([]ledger.Waiting, error)
+	WrittenOf(ctx context.Context, acceptedIn string) (map[string]int64, error)
+}
+
+// Neutral is cell with an apostrophe in front where a spreadsheet could take
+// it for a formula or a command (CSV injection); else cell as it is.
+func Neutral(cell string) string {
+	first, _ := utf8.DecodeRuneInString(strings.TrimLeft(cell, " \u00a0"))
+	if strings.ContainsRune("=+-@＝＋－＠", first) || (unicode.IsControl(first) && cell != "") {
+		return "'" + cell
+	}
+	return cell
+}
+
+// amount is a decimal number as it is, and anything else neutralised.
+func amount(cell string) string {
+	if isAmount(cell) {
+		return cell
+	}
+	return Neutral(cell)
+}
+
+// isAmount says that cell is a plain decimal number: digits with at most one
+// minus in front and one point between them.
+func isAmount(cell string) bool {
+	whole, fraction, point := strings.Cut(strings.TrimPrefix(cell, "-"), ".")
+	return isDigits(whole) && (!point || isDigits(fraction))
+}
+
+func isDigits(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}
+
+// table writes one CSV and counts its rows.
+type table struct {
+	w    *csv.Writer
+	rows int64
+}
+
+// newTable begins a CSV with its header.
+func newTable(w io.Writer, header ...string) (*table, error) {
+	t := &table{w: csv.NewWriter(w)}
+	if err := t.w.Write(header); err != nil {
+		return nil, fmt.Errorf("write the header: %w", err)
+	}
+	return t, nil
+}
+
+// add writes one row; its cells are neutral already.
+func (t *table) add(cells []string) error {
+	t.rows++
+	return t.w.Write(cells)
+}
+
+// close hands everything on to the underlying writer.
+func (t *table) close() error {
+	t.w.Flush()
+	return t.w.Error()
+}

@@ -1,0 +1,172 @@
+package report
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"unicode/utf16"
+)
+
+// This file looks for card numbers in a saved workbook, in every part, before
+// anybody may see it.
+
+// maxNested is how deep workbooks embedded in workbooks are searched; what
+// lies deeper counts as a find.
+const maxNested = 3
+
+// foundIn names the first part of a zip archive in which known finds a card
+// number; "" for none. What cannot be read counts as a find: the search fails closed.
+func foundIn(archive []byte, known func(string) bool, depth int) string {
+	z, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
+	if err != nil {
+		return fmt.Sprintf("an archive that cannot be read (%v)", err)
+	}
+	for _, part := range z.File {
+		content, err := readPart(part)
+		if err != nil {
+			return fmt.Sprintf("%s, which cannot be read (%v)", part.Name, err)
+		}
+		if bytes.HasPrefix(content, []byte("PK\x03\x04")) {
+			if depth >= maxNested || foundIn(content, known, depth+1) != "" {
+				return part.Name
+			}
+			continue
+		}
+		if known(part.Name) || holdsKnown(content, known) {
+			return part.Name
+		}
+	}
+	return ""
+}
+
+func readPart(part *zip.File) ([]byte, error) {
+	r, err := part.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// holdsKnown searches one part: as it stands, as UTF-16 of both orders, and,
+// for XML, the texts and attributes that it stands for.
+func holdsKnown(part []byte, known func(string) bool) bool {
+	if runsKnown(part, known) {
+		return true
+	}
+	for _, order := range []int{0, 1} {
+		for _, offset := range []int{0, 1} {
+			if bytes.Count(part, []byte{0}) > 0 && runsKnown(narrow(part, order, offset), known) {
+				return true
+			}
+		}
+	}
+	if !bytes.HasPrefix(bytes.TrimPrefix(part, []byte("\xef\xbb\xbf")), []byte("<")) {
+		return false
+	}
+	if plainSheet.Match(part[:min(len(part), 4096)]) && !characterReference.Match(part) {
+		return textsKnown(part, known)
+	}
+	return xmlKnown(part, known)
+}
+
+// Sheets and shared strings are by far the largest parts. As they are saved
+// they have no digits written as character references, so that the quick walk
+// over their texts sees all that a full XML reader would.
+var (
+	plainSheet         = regexp.MustCompile(`^(?:\xef\xbb\xbf)?(?:<\?[^>]*>)?\s*<(?:worksheet|sst)[\s>]`)
+	characterReference = regexp.MustCompile(`&#(?:x3[0-9]|[45][0-9]);`)
+)
+
+// textsKnown asks about the texts of a part with the walk that masks them.
+func textsKnown(part []byte, known func(string) bool) bool {
+	found := false
+	walk := &redactor{part: part, mask: func(text string) string {
+		found = found || known(text)
+		return text // unmasked: maskCell then asks about the restored number too
+	}}
+	walk.run()
+	return found
+}
+
+// narrow reads UTF-16 of either byte order as text; what is none gives noise that matches nothing.
+func narrow(part []byte, order, offset int) []byte {
+	units := make([]uint16, 0, len(part)/2)
+	for i := offset; i+1 < len(part); i += 2 {
+		units = append(units, uint16(part[i+order])|uint16(part[i+1-order])<<8)
+	}
+	return []byte(string(utf16.Decode(units)))
+}
+
+// runsKnown asks about each stretch of bytes that could be a card number, with
+// whatever separates digits in writing.
+func runsKnown(part []byte, known func(string) bool) bool {
+	start := -1
+	for i := 0; i <= len(part); i++ {
+		if i < len(part) && isNumberByte(part[i]) {
+			if start < 0 {
+				start = i
+			}
+			continue
+		}
+		if start >= 0 {
+			if run := string(part[start:i]); mayHoldPAN(run) && known(run) {
+				return true
+			}
+			start = -1
+		}
+	}
+	return false
+}
+
+// isNumberByte: a digit, a separator, or a byte of a separator outside ASCII (U+00A0, U+2007 …).
+func isNumberByte(c byte) bool {
+	return c >= '0' && c <= '9' || strings.IndexByte(" -./_'", c) >= 0 || c == 0xc2 || c == 0xa0 || c == 0xe2 || c == 0x80 || c == 0xaf ||
+		c == 0x87 || c == 0x89 || c >= 0x90 && c <= 0x93
+}
+
+// xmlKnown asks about the texts and attributes of a part, entities resolved,
+// and about the joined text of each group of runs.
+func xmlKnown(part []byte, known func(string) bool) bool {
+	ask := func(text string) bool {
+		found := false
+		maskCell(text, func(text string) string {
+			found = found || mayHoldPAN(text) && known(text)
+			return text
+		})
+		return found
+	}
+	d := xml.NewDecoder(bytes.NewReader(part))
+	d.Strict = false
+	var group strings.Builder
+	for {
+		token, err := d.RawToken()
+		if err != nil {
+			return err != io.EOF // not readable: fail closed
+		}
+		switch t := token.(type) {
+		case xml.StartElement:
+			for _, a := range t.Attr {
+				if ask(a.Value) {
+					return true
+				}
+			}
+			if textGroups[t.Name.Local] {
+				group.Reset()
+			}
+		case xml.CharData:
+			if ask(string(t)) {
+				return true
+			}
+			group.Write(t)
+		case xml.EndElement:
+			if textGroups[t.Name.Local] && ask(group.String()) {
+				return true
+			}
+		}
+	}
+}

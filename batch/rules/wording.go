@@ -1,0 +1,89 @@
+package rules
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Longest values that a message repeats.
+const (
+	maxShownDigits = 11 // more could be a card number: only its last four are shown
+	maxShownRunes  = 40
+)
+
+// shown is a value of a cell as a message may repeat it: in quotes, cut when it
+// is long, and with all digits but the last four hidden when there are enough
+// of them for a card number, in whatever way they are written.
+func shown(value string) string {
+	digits := 0
+	for _, r := range value {
+		if unicode.IsDigit(r) {
+			digits++
+		}
+	}
+	if digits > maxShownDigits {
+		value = hideDigits(value, digits-4)
+	}
+	if runes := []rune(value); len(runes) > maxShownRunes {
+		value = string(runes[:maxShownRunes]) + "…"
+	}
+	return strconv.Quote(value)
+}
+
+// hideDigits replaces the first n digits of s by asterisks.
+func hideDigits(s string, n int) string {
+	return strings.Map(func(r rune) rune {
+		if n > 0 && unicode.IsDigit(r) {
+			n--
+			return '*'
+		}
+		return r
+	}, s)
+}
+
+// list joins words with commas and "or".
+func list(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
+}
+
+func days(n int) string {
+	if n == 1 {
+		return "1 day"
+	}
+	return strconv.Itoa(n) + " days"
+}
+
+// harmless is a sentence of another package, with the digits of anything that could be a card number hidden.
+func harmless(sentence string) string {
+	digits := 0
+	for _, r := range sentence {
+		if unicode.IsDigit(r) {
+			digits++
+		}
+	}
+	if digits > maxShownDigits {
+		sentence = hideDigits(sentence, digits-4)
+	}
+	return strings.TrimSuffix(sentence, ".")
+}
+
+// shownID is a card id as a message may repeat it.
+func shownID(id int64) string { return strings.Trim(shown(strconv.FormatInt(id, 10)), `"`) }
+
+// asSentence makes a whole sentence of what a reader said; where it said nothing, the code speaks.
+func asSentence(text string, code Code) string {
+	if text = strings.TrimSpace(text); text == "" {
+		return Sentence(code)
+	}
+	first, size := utf8.DecodeRuneInString(text)
+	text = string(unicode.ToUpper(first)) + text[size:]
+	if !strings.HasSuffix(text, ".") {
+		text += "."
+	}
+	return text
+}

@@ -1,0 +1,226 @@
+package batch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"reemboss/batch/config"
+	"reemboss/batch/ledger"
+	"reemboss/bureau"
+)
+
+// send delivers the released files, those of one recipient in the order of
+// their numbers. When one fails, the next ones of that recipient wait, unless
+// the bureau takes files in any order; other recipients go on. What could not
+// be sent keeps its state and its reason, and the night ends with exit code 4.
+func (n *Night) send(ctx context.Context) (int64, error) {
+	files, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{States: append([]ledger.BureauFileState{ledger.Undecided, ledger.Planned}, openStates...)})
+	if err != nil {
+		return 0, err
+	}
+	sessions := map[string]*bureau.Session{}
+	defer func() {
+		for _, s := range sessions {
+			_ = s.Close()
+		}
+	}()
+	blocked := map[string]string{} // recipient → the file that the next ones wait for
+	var sent int64
+	for _, f := range files { // by recipient, then number
+		if err := ctx.Err(); err != nil {
+			return sent, err
+		}
+		before, waits := blocked[f.Recipient]
+		switch {
+		case f.State == ledger.Planned || f.State == ledger.Undecided:
+			n.block(blocked, f)
+			continue
+		case waits:
+			if err := n.failed(ctx, f, fmt.Sprintf("waits for %s: this bureau takes files in the order of their numbers", before)); err != nil {
+				return sent, err
+			}
+			continue
+		case n.kept[f.ID] != "":
+			n.block(blocked, f)
+			if err := n.failed(ctx, f, n.kept[f.ID]); err != nil {
+				return sent, err
+			}
+			continue
+		}
+		again, err := n.wasOut(ctx, f)
+		if err != nil {
+			return sent, err
+		}
+		state, err := n.sendOne(ctx, f, sessions, again, "")
+		if err != nil {
+			if stopped(err) && ctx.Err() != nil {
+				return sent, err
+			}
+			var theirs *bureau.Error
+			if !errors.As(err, &theirs) {
+				return sent, err
+			}
+			n.Log.Error().Str("run", n.run.ID).Str("file", f.Name).Str("class", theirs.Class.String()).Msg(theirs.Error())
+			if err := n.failed(ctx, f, theirs.Error()); err != nil {
+				return sent, err
+			}
+		}
+		if state != ledger.Sent {
+			n.block(blocked, f)
+			continue
+		}
+		sent++
+		n.progress("send", sent, int64(len(files)))
+	}
+	return sent, nil
+}
+
+// wasOut says whether the recipient may have had the file before: it is being sent again because a person said so.
+func (n *Night) wasOut(ctx context.Context, f ledger.BureauFile) (bool, error) {
+	history, err := n.Ledger.Deliveries(ctx, f.ID)
+	for _, step := range history {
+		if step.State == ledger.Sent || step.State == ledger.Undecided {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+func (n *Night) block(blocked map[string]string, f ledger.BureauFile) {
+	if b, ok := n.Config.Bureaus[f.Recipient]; ok && b.AnyOrder {
+		return
+	}
+	if _, already := blocked[f.Recipient]; !already {
+		blocked[f.Recipient] = f.Name
+	}
+}
+
+// failed keeps why a file was not sent; its state stays what it is.
+func (n *Night) failed(ctx context.Context, f ledger.BureauFile, why string) error {
+	now, err := n.Ledger.FileByName(ctx, f.Name)
+	if err != nil {
+		return err
+	}
+	if now.State == ledger.Undecided || now.LastError == why {
+		return nil
+	}
+	return n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{now.State}, To: now.State,
+		At: n.Now(), RunID: n.run.ID, Error: why})
+}
+
+// sendOne delivers one frozen file from the state it is in.
+func (n *Night) sendOne(ctx context.Context, f ledger.BureauFile, sessions map[string]*bureau.Session, resend bool, reason string) (ledger.BureauFileState, error) {
+	recipient, err := n.recipient(f.Recipient)
+	if err != nil {
+		return f.State, &bureau.Error{Class: bureau.Operator, Op: "find the recipient", What: err.Error(), Do: "Put it back into the configuration."}
+	}
+	j := &journal{n: n, f: f, state: f.State, reason: reason}
+	if recipient.Delivery.Method == config.Folder {
+		return j.folder(ctx)
+	}
+	s := sessions[f.Recipient]
+	if s == nil {
+		settings, err := n.settings(f.Recipient, recipient.Delivery)
+		if err != nil {
+			return f.State, err
+		}
+		if s, err = bureau.Connect(settings); err != nil {
+			return f.State, err
+		}
+		sessions[f.Recipient] = s
+	}
+	out := bureau.File{LocalPath: filepath.Join(n.Outbox(f.Recipient), f.Name), RemoteName: f.Name, Size: f.Size, SHA256: f.SHA256}
+	state, err := s.Deliver(ctx, out, bureau.State(f.State), resend, j)
+	return ledger.BureauFileState(state), err
+}
+
+func (n *Night) recipient(name string) (config.Recipient, error) {
+	if name == config.CardSystem {
+		return n.Config.CardSystem, nil
+	}
+	b, ok := n.Config.Bureaus[name]
+	if !ok {
+		return config.Recipient{}, fmt.Errorf("the configuration has no bureau %s any more", name)
+	}
+	return b.Recipient, nil
+}
+
+// settings gives package bureau what the configuration says of a way of delivery.
+func (n *Night) settings(name string, d config.Delivery) (bureau.Settings, error) {
+	s := bureau.Settings{
+		Host: d.Host, Port: d.Port, User: d.User, PrivateKeyPath: n.Resolve(d.KeyFile), KnownHosts: n.Resolve(d.KnownHosts),
+		Dir: d.Dir, TempSuffix: d.TempSuffix, TempDir: d.TempDir, Stat: d.Stat, ReadBack: d.ReadBack, TakenAway: d.TakenAway,
+		Fsync: d.Fsync, Concurrency: d.Concurrency, Ciphers: d.Ciphers, DialTimeout: d.DialTimeout, IdleTimeout: d.IdleTimeout,
+		Attempts: d.Attempts, RetryPause: d.RetryPause,
+	}
+	if b := n.Config.Bureaus[name]; b.Simulator {
+		sim, err := n.simulator(name)
+		if err != nil {
+			return s, err
+		}
+		s.DialAddress = sim.Addr()
+	}
+	return s, nil
+}
+
+// journal writes each step of a delivery into the ledger before the next one is taken.
+type journal struct {
+	n      *Night
+	f      ledger.BureauFile
+	state  ledger.BureauFileState
+	reason string
+}
+
+// Record implements [bureau.Journal].
+func (j *journal) Record(ctx context.Context, to bureau.State, ev bureau.Evidence, trouble string) error {
+	n := j.n
+	n.at("send/" + string(to))
+	change := ledger.FileChange{FileID: j.f.ID, From: []ledger.BureauFileState{j.state}, To: ledger.BureauFileState(to),
+		At: n.Now(), RunID: n.run.ID, Error: trouble, Reason: j.reason}
+	if change.To == ledger.Sent || change.To == ledger.Undecided {
+		text, err := json.Marshal(ev)
+		if err != nil {
+			return fmt.Errorf("keep the evidence of %s: %w", j.f.Name, err)
+		}
+		if change.To == ledger.Sent {
+			change.Evidence = text
+		}
+		change.Entry = n.audit("file."+strings.ToLower(string(to)), j.f.Name, string(text))
+	}
+	// What was begun is recorded even when the process was asked to stop meanwhile.
+	if err := n.Ledger.ChangeFile(context.WithoutCancel(ctx), change); err != nil {
+		return fmt.Errorf("record %s of %s: %w", to, j.f.Name, err)
+	}
+	j.state = change.To
+	n.at("sent/" + string(to))
+	return nil
+}
+
+// folder delivers by leaving the frozen file in the outbox, where the card system fetches it.
+func (j *journal) folder(ctx context.Context) (ledger.BureauFileState, error) {
+	ev := bureau.Evidence{Size: j.f.Size, Name: j.f.Name, SHA256: j.f.SHA256, Seen: "frozen file left in the outbox for its recipient", At: j.n.Now()}
+	if err := j.Record(ctx, bureau.Sent, ev, ""); err != nil {
+		return j.state, err
+	}
+	return ledger.Sent, nil
+}
+
+// simulator gives the running simulated bureau, starting it when it is first needed.
+func (n *Night) simulator(name string) (*bureau.Simulator, error) {
+	if s := n.simulators[name]; s != nil {
+		return s, nil
+	}
+	s, err := n.NewSimulator(name, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Start(context.Background(), "127.0.0.1:0"); err != nil {
+		return nil, fmt.Errorf("start the simulated bureau %s: %w", name, err)
+	}
+	n.simulators[name] = s
+	return s, nil
+}

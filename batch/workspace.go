@@ -1,0 +1,104 @@
+package batch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+)
+
+// Workspace is the folder that a night works in (docs/operations.md). All its
+// folders are private (0700).
+type Workspace struct{ Dir string }
+
+// ErrLocked: another run holds the workspace's lock (exit code 3).
+var ErrLocked = errors.New("another run is working in this workspace")
+
+// Path joins a slash-separated path of the workspace to its folder.
+func (w Workspace) Path(elements ...string) string {
+	return filepath.Join(append([]string{w.Dir}, elements...)...)
+}
+
+// Resolve gives the place of a path from the configuration: relative ones start at the workspace.
+func (w Workspace) Resolve(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return w.Path(path)
+}
+
+// Relative is the inverse of [Workspace.Resolve], for what the ledger keeps.
+func (w Workspace) Relative(path string) string {
+	if rel, err := filepath.Rel(w.Dir, path); err == nil {
+		return filepath.ToSlash(rel)
+	}
+	return path
+}
+
+// Places of the workspace, a public promise.
+func (w Workspace) Config() string                 { return w.Path("config.yaml") }
+func (w Workspace) Inbox() string                  { return w.Path("inbox") }
+func (w Workspace) InboxCards() string             { return w.Path("inbox", "cards") }
+func (w Workspace) Intake() string                 { return w.Path("state", "intake") }
+func (w Workspace) LedgerFile() string             { return w.Path("state", "ledger.sqlite") }
+func (w Workspace) MarksFile() string              { return w.Path("state", "marks.json") }
+func (w Workspace) LockFile() string               { return w.Path("state", "lock") }
+func (w Workspace) Keyset() string                 { return w.Path("keys", "keyset.json") }
+func (w Workspace) Outbox(recipient string) string { return w.Path("outbox", recipient) }
+func (w Workspace) Reports(run string) string      { return w.Path("reports", run) }
+func (w Workspace) Simulator(bureau string) string { return w.Path("simulator", bureau) }
+
+// folders are those that must be there before a night begins.
+func (w Workspace) folders(recipients []string) []string {
+	list := []string{w.Inbox(), w.InboxCards(), w.Path("outbox"), w.Path("returns"), w.Path("done"), w.Path("refused"),
+		w.Path("reports"), w.Path("state"), w.Intake(), w.Path("keys")}
+	for _, r := range recipients {
+		list = append(list, w.Outbox(r))
+	}
+	return list
+}
+
+// prepare makes the folders that are missing and checks that the inbox and the
+// intake share a file system: taking a file is one rename.
+func (w Workspace) prepare(recipients []string) error {
+	for _, folder := range w.folders(recipients) {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return fmt.Errorf("make the workspace folder %s: %w", folder, err)
+		}
+	}
+	inbox, err := device(w.Inbox())
+	if err != nil {
+		return err
+	}
+	intake, err := device(w.Intake())
+	if err != nil {
+		return err
+	}
+	cards, err := device(w.InboxCards())
+	if err != nil {
+		return err
+	}
+	if inbox != intake || cards != intake {
+		return fmt.Errorf("inbox/ and state/intake/ of %s lie on different file systems; a file can only be taken whole by a rename within one: put them on one", w.Dir)
+	}
+	return nil
+}
+
+// lock takes the workspace for this process until the returned function is
+// called or the process ends, however it ends.
+func (w Workspace) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(w.Path("state"), 0o700); err != nil {
+		return nil, fmt.Errorf("make the state folder: %w", err)
+	}
+	l := flock.New(w.LockFile(), flock.SetPermissions(0o600))
+	ok, err := l.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", w.LockFile(), err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("%w (%s)", ErrLocked, w.Dir)
+	}
+	return func() { _ = l.Unlock() }, nil
+}

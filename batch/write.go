@@ -1,0 +1,390 @@
+package batch
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"reemboss/batch/config"
+	"reemboss/batch/durable"
+	"reemboss/batch/issue"
+	"reemboss/batch/ledger"
+	"reemboss/bureau"
+	"reemboss/formats/layout"
+)
+
+// secretsBatch is how many cards get their verification values in one call of the HSM.
+const secretsBatch = 512
+
+// sampleOneIn: this share of a file's cards is computed again by a second way before the file is frozen.
+const sampleOneIn = 100
+
+// head is what a plan fixes beside the orders, so that a file can be made again
+// from its plan, whatever the configuration says by then.
+type head struct {
+	Layout   layout.Head `json:"layout"`
+	Client   string      `json:"client,omitempty"`
+	Key      string      `json:"recipient_key"` // armoured public key
+	Compress bool        `json:"compress,omitempty"`
+}
+
+// write plans and writes a sealed file for each recipient whose orders wait.
+// The plan (number, name, time, layout, keys, the orders in their order and a
+// keyed digest of the clear text) is committed before the first byte; the
+// clear text exists only between the ledger and the PGP writer. A file that a
+// crash left without its state WRITTEN is discarded and made again.
+func (n *Night) write(ctx context.Context) (int64, error) {
+	if err := n.marks.raise(ctx, n.Ledger); err != nil {
+		return 0, err
+	}
+	planned, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{States: []ledger.BureauFileState{ledger.Planned}})
+	if err != nil {
+		return 0, err
+	}
+	var items int64
+	for _, f := range planned {
+		if err := n.finish(ctx, f); err != nil {
+			return items, err
+		}
+		items += f.Records
+	}
+	queues, err := n.Ledger.Queues(ctx)
+	if err != nil {
+		return items, err
+	}
+	sort.Slice(queues, func(i, j int) bool { return queues[i].Recipient < queues[j].Recipient })
+	for _, q := range queues {
+		if q.Recipient == config.CardSystem {
+			continue
+		}
+		count, err := n.writeBureau(ctx, q)
+		items += count
+		if err != nil {
+			return items, err
+		}
+	}
+	// The card system is told after the bureaus' files are planned: it learns their names.
+	count, err := n.writeCardSystem(ctx)
+	return items + count, err
+}
+
+// writeBureau makes the files of one bureau. What keeps it from that is told with what waits; the other bureaus go on.
+func (n *Night) writeBureau(ctx context.Context, q ledger.Queue) (int64, error) {
+	b, ok := n.Config.Bureaus[q.Recipient]
+	if !ok {
+		n.wait(q.Recipient, "the configuration has no bureau of this name; put it back")
+		return 0, nil
+	}
+	if b.Hold {
+		n.wait(q.Recipient, "the bureau is on hold in the configuration (hold: true)")
+		return 0, nil
+	}
+	key, err := n.recipientKey(b.Recipient)
+	if err != nil {
+		n.wait(q.Recipient, err.Error())
+		return 0, nil
+	}
+	lay := n.layouts[q.Recipient]
+	var items int64
+	for left := q.Orders; left > 0; {
+		records := left
+		if b.MaxRecords > 0 && int64(b.MaxRecords) < left {
+			records = int64(b.MaxRecords)
+		}
+		f, err := n.planBureau(ctx, q.Recipient, b, lay, key, records)
+		if err != nil {
+			return items, err
+		}
+		if err := n.finish(ctx, f); err != nil {
+			return items, err
+		}
+		items += records
+		left -= records
+	}
+	return items, nil
+}
+
+// wait keeps the reason why a recipient's orders stay where they are.
+func (n *Night) wait(recipient, reason string) {
+	n.waiting[recipient] = reason
+	n.Log.Warn().Str("run", n.run.ID).Str("recipient", recipient).Msg("orders wait: " + reason)
+}
+
+// planBureau fixes the next file of a bureau in the ledger.
+func (n *Night) planBureau(ctx context.Context, name string, b config.Bureau, lay *bureauLayout, key *bureau.Key, records int64) (ledger.BureauFile, error) {
+	queued := func(fn func(*ledger.Order) error) error { return n.Ledger.EachQueued(ctx, name, records, fn) }
+	products, err := countProducts(queued)
+	if err != nil {
+		return ledger.BureauFile{}, fmt.Errorf("plan a file for %s: %w", name, err)
+	}
+	zone, err := time.LoadLocation(b.TimeZone)
+	if err != nil {
+		return ledger.BureauFile{}, fmt.Errorf("time zone of %s: %w", name, err)
+	}
+	f := ledger.BureauFile{Recipient: name, Records: records, Layout: lay.Title(), LayoutText: lay.Text()}
+	at := n.Now().In(zone).Truncate(time.Second)
+	public, err := key.Armored(false)
+	if err != nil {
+		return ledger.BureauFile{}, err
+	}
+	h := head{Client: b.Client, Key: string(public), Compress: b.PGP.Compress,
+		Layout: layout.Head{Client: b.Client, Time: at, Records: records, Products: products}}
+	return n.plan(ctx, f, h, key, b.FileName, lay.Extension(), at, queued)
+}
+
+// plan takes the recipient's next number, makes the clear text once for its digest, and commits.
+func (n *Night) plan(ctx context.Context, f ledger.BureauFile, h head, key *bureau.Key, template, ext string, at time.Time, orders eachOrder) (ledger.BureauFile, error) {
+	used, err := n.Ledger.Counter(ctx, "sequence/"+f.Recipient)
+	if err != nil {
+		return f, err
+	}
+	f.Sequence = used + 1
+	h.Layout.Sequence = f.Sequence
+	f.Name, err = layout.FileName(template, layout.NameData{Client: h.Client, Bureau: f.Recipient, Sequence: f.Sequence, Time: at, Ext: ext})
+	if err != nil {
+		return f, fmt.Errorf("name a file for %s: %w", f.Recipient, err)
+	}
+	h.Layout.Reference = fmt.Sprintf("%s-%06d", f.Recipient, f.Sequence)
+	f.State, f.RunID, f.PlannedAt = ledger.Planned, n.run.ID, at
+	f.RecipientKey, f.SigningKey = key.Fingerprint(), n.ownKey.Fingerprint()
+	if f.Head, err = json.Marshal(h); err != nil {
+		return f, fmt.Errorf("keep the plan of %s: %w", f.Name, err)
+	}
+	digest := n.keyset.NewDigest("file")
+	if err := n.clearText(ctx, f, h, orders, digest, nil); err != nil {
+		return f, fmt.Errorf("plan %s: %w", f.Name, err)
+	}
+	f.PlainDigest = hex.EncodeToString(digest.Sum(nil))
+	n.at("write/plan")
+	id, err := n.Ledger.PlanFile(ctx, ledger.Plan{File: f, Entry: n.entry("file.planned", f.Name, fmt.Sprintf("%s number %d, %d records", f.Recipient, f.Sequence, f.Records))})
+	if err != nil {
+		return f, fmt.Errorf("plan %s: %w", f.Name, err)
+	}
+	f.ID = id
+	n.at("write/planned")
+	return f, n.marks.raise(ctx, n.Ledger)
+}
+
+type eachOrder func(fn func(*ledger.Order) error) error
+
+// countProducts counts the card designs of a file; orders come sorted by product.
+func countProducts(orders eachOrder) (int64, error) {
+	var products int64
+	last := "\x00"
+	err := orders(func(o *ledger.Order) error {
+		if key := productOf(o.SortKey); key != last {
+			products, last = products+1, key
+		}
+		return nil
+	})
+	return products, err
+}
+
+// clearText makes the clear text of a file, records streaming from the ledger, into w. twin, if any, gets the masked copy.
+func (n *Night) clearText(ctx context.Context, f ledger.BureauFile, h head, orders eachOrder, w, twin io.Writer) error {
+	if f.Recipient == config.CardSystem {
+		return writeCardSystemText(f, orders, w)
+	}
+	lay, err := layout.Compile(f.Layout, f.LayoutText)
+	if err != nil {
+		return fmt.Errorf("the layout of the plan: %w", err)
+	}
+	out := lay.NewWriter(w, h.Layout)
+	var masked *layout.Writer
+	if twin != nil {
+		masked = lay.NewTwin(twin, h.Layout)
+	}
+	var done int64
+	batch := make([]issue.Item, 0, secretsBatch)
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		records, err := n.complete(ctx, batch)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if err := out.Write(r); err != nil {
+				return err
+			}
+			if masked != nil {
+				if err := masked.Write(r); err != nil {
+					return err
+				}
+			}
+		}
+		done += int64(len(batch))
+		batch = batch[:0]
+		n.progress("write", done, f.Records)
+		return ctx.Err()
+	}
+	err = orders(func(o *ledger.Order) error {
+		var blank issue.Blank
+		if err := json.Unmarshal(o.Record, &blank); err != nil {
+			return fmt.Errorf("the record of order %s cannot be read: %w", o.UID, err)
+		}
+		batch = append(batch, issue.Item{PAN: o.PAN, Blank: &blank})
+		if len(batch) == secretsBatch {
+			return flush()
+		}
+		return nil
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err != nil {
+		return err
+	}
+	if masked != nil {
+		if err := masked.Close(); err != nil {
+			return err
+		}
+	}
+	return out.Close()
+}
+
+// complete gives the records of a batch with their secrets; a share of the values is checked by a second way.
+func (n *Night) complete(ctx context.Context, batch []issue.Item) ([]layout.Record, error) {
+	records, errs := issue.Complete(ctx, n.backend, batch)
+	for i, err := range errs {
+		if err != nil {
+			return nil, fmt.Errorf("card verification values of %s: %w", batch[i].Blank.UID(), err)
+		}
+	}
+	sample := batch[:0:0]
+	values := records[:0:0]
+	for i := 0; i < len(batch); i += sampleOneIn {
+		sample, values = append(sample, batch[i]), append(values, records[i])
+	}
+	if err := issue.VerifySample(ctx, n.keyset, sample, values); err != nil {
+		return nil, err
+	}
+	return records, nil
+}
+
+// finish writes the file of a plan: sealed bytes into the outbox, whole or not at all, looked at again from the disk, then WRITTEN.
+func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
+	var h head
+	if err := json.Unmarshal(f.Head, &h); err != nil {
+		return fmt.Errorf("the plan of %s cannot be read: %w", f.Name, err)
+	}
+	key, err := bureau.ParsePublicKey([]byte(h.Key), "the key that the plan of "+f.Name+" froze", f.RecipientKey, n.Now())
+	if err != nil {
+		n.wait(f.Recipient, err.Error())
+		return nil
+	}
+	path := filepath.Join(n.Outbox(f.Recipient), f.Name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make the outbox: %w", err)
+	}
+	if err := durable.Sweep(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("clear the outbox: %w", err)
+	}
+	orders := func(fn func(*ledger.Order) error) error { return n.Ledger.EachFileOrder(ctx, f.ID, fn) }
+	digest := n.keyset.NewDigest("file")
+	sealedSum, size := sha256.New(), int64(0)
+	n.at("write/bytes")
+	err = n.withTwin(f, func(twin io.Writer) error {
+		return durable.Write(path, func(w io.Writer) error {
+			counted := &countingWriter{w: io.MultiWriter(w, sealedSum)}
+			err := n.seal(counted, f, h, key, func(clear io.Writer) error {
+				return n.clearText(ctx, f, h, orders, io.MultiWriter(clear, digest), twin)
+			})
+			size = counted.n
+			return err
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", f.Name, err)
+	}
+	if got := hex.EncodeToString(digest.Sum(nil)); got != f.PlainDigest {
+		_ = durable.Remove(path)
+		return fmt.Errorf("write %s: the records no longer give the digest of the plan; nothing is sent. This is a fault of the program or a changed ledger", f.Name)
+	}
+	sum := hex.EncodeToString(sealedSum.Sum(nil))
+	if err := frozen(path, size, sum); err != nil {
+		return fmt.Errorf("write %s: %w", f.Name, err)
+	}
+	n.at("write/written")
+	return n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{ledger.Planned}, To: ledger.Written,
+		At: n.Now(), RunID: n.run.ID, Size: size, SHA256: sum,
+		Entry: n.audit("file.written", f.Name, fmt.Sprintf("%d bytes sealed, SHA-256 %s", size, sum))})
+}
+
+// seal puts what fill writes into one PGP message to the recipient, signed by us.
+func (n *Night) seal(w io.Writer, f ledger.BureauFile, h head, key *bureau.Key, fill func(io.Writer) error) error {
+	sealed, err := bureau.Seal(w, bureau.Sealing{To: []*bureau.Key{key}, Signer: n.ownKey,
+		FileName: strings.TrimSuffix(f.Name, ".pgp"), Time: f.PlannedAt, Compress: h.Compress, Rand: n.Random})
+	if err != nil {
+		return err
+	}
+	buffered := newBuffer(sealed)
+	if err := fill(buffered); err != nil {
+		return err // the message stays without its end and its file without a name
+	}
+	if err := buffered.Flush(); err != nil {
+		return err
+	}
+	return sealed.Close()
+}
+
+// withTwin runs fill with a writer for the masked twin of a bureau file, which becomes <file>.masked.<ext> in the reports of the run.
+func (n *Night) withTwin(f ledger.BureauFile, fill func(twin io.Writer) error) error {
+	if f.Recipient == config.CardSystem {
+		return fill(nil)
+	}
+	path := filepath.Join(n.Reports(n.run.ID), twinName(f.Name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make the folder of reports: %w", err)
+	}
+	return durable.Write(path, func(w io.Writer) error {
+		buffered := newBuffer(w)
+		if err := fill(buffered); err != nil {
+			return err
+		}
+		return buffered.Flush()
+	})
+}
+
+// twinName: reemboss_alpha_000001.xml.pgp → reemboss_alpha_000001.xml.masked.xml
+func twinName(name string) string {
+	clear := strings.TrimSuffix(name, ".pgp")
+	return clear + ".masked" + filepath.Ext(clear)
+}
+
+// frozen compares a file on the disk with what the ledger knows of it.
+func frozen(path string, size int64, sum string) error {
+	got, bytes, err := hashFile(path)
+	if err != nil {
+		return fmt.Errorf("read it again: %w", err)
+	}
+	if bytes != size || got != sum {
+		return errors.New("the file on the disk is not the one that was written; keep it and look at the disk")
+	}
+	return nil
+}
+
+type countingWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	k, err := c.w.Write(p)
+	c.n += int64(k)
+	return k, err
+}
+
+// newBuffer stands before the sealing writer: few large writes instead of many small ones.
+func newBuffer(w io.Writer) *bufio.Writer { return bufio.NewWriterSize(w, 64<<10) }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"reemboss/batch"
+)
+
+type runCommand struct {
+	JSON bool `help:"Print reconciliation.json."`
+}
+
+// Run works the night.
+func (c *runCommand) Run(s *session) error {
+	n, err := s.open(true)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	result, err := n.Run(s)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		if err := printJSON(s.out, result.Reconciliation); err != nil {
+			return err
+		}
+		return done(result.Exit)
+	}
+	printNight(s.out, n, result)
+	return done(result.Exit)
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// printNight tells a night in a few lines.
+func printNight(w io.Writer, n *batch.Night, r *batch.Result) {
+	fmt.Fprintf(w, "%s\n\n", r.Verdict)
+	fmt.Fprintf(w, "  read %d = accepted %d + refused %d + duplicate %d + held %d\n", r.Read, r.Accepted, r.Refused, r.Duplicate, r.Held)
+	fmt.Fprintf(w, "  accepted %d = written %d + waiting %d\n", r.Accepted, r.Written, r.Waiting)
+	for _, f := range r.Files {
+		fmt.Fprintf(w, "  %-11s number %d: %d records, %s (%s)\n", f.Bureau, f.Sequence, f.Records, f.State, f.Name)
+	}
+	if len(r.NeedsPerson) > 0 {
+		fmt.Fprintf(w, "\nNeeds a person:\n")
+		for _, p := range r.NeedsPerson {
+			fmt.Fprintf(w, "  - %s: %s\n", p.What, p.Why)
+			if p.Command != "" {
+				fmt.Fprintf(w, "      %s\n", p.Command)
+			}
+		}
+	}
+	fmt.Fprintf(w, "\nReport: %s\n", n.Path("reports", r.RunID, "reconciliation.html"))
+}

@@ -1,0 +1,39 @@
+package main
+
+import "fmt"
+
+type statusCommand struct {
+	JSON bool `help:"The same fields as reconciliation.json."`
+}
+
+// Run tells runs, files and what waits.
+func (c *statusCommand) Run(s *session) error {
+	n, err := s.open(false)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	status, err := n.Status(s)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(s.out, status)
+	}
+	if len(status.Runs) == 0 {
+		fmt.Fprintln(s.out, "No run yet.")
+	}
+	for _, r := range status.Runs {
+		fmt.Fprintf(s.out, "run %s  %s\n", r.ID, r.Told)
+	}
+	for _, f := range status.Files {
+		fmt.Fprintf(s.out, "%-11s number %d  %-9s %6d records  %s\n", f.Bureau, f.Sequence, f.State, f.Records, f.Name)
+	}
+	for _, p := range status.NeedsPerson {
+		fmt.Fprintf(s.out, "needs a person: %s: %s\n", p.What, p.Why)
+		if p.Command != "" {
+			fmt.Fprintf(s.out, "    %s\n", p.Command)
+		}
+	}
+	return nil
+}

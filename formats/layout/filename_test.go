@@ -1,0 +1,78 @@
+package layout
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func nameData() NameData {
+	return NameData{
+		Client: "ISSUER1", Bureau: "alpha", Product: "visa-classic", Reference: "r7", Sequence: 42, Ext: "xml",
+		Time: time.Date(2026, 11, 21, 22, 30, 5, 0, time.UTC),
+	}
+}
+
+func TestFileNames(t *testing.T) {
+	for template, want := range map[string]string{
+		"{client}_{bureau}_{date:20060102}_{sequence:06}.{ext}.pgp": "ISSUER1_alpha_20261121_000042.xml.pgp",
+		"{client}_{product}_{reference}_{sequence}.xml":             "ISSUER1_visa-classic_r7_42.xml",
+		"{date}-{time}-{sequence:01}":                               "20261121-223005-42",
+		"x{sequence:18}":                                            "x000000000000000042",
+	} {
+		got, err := FileName(template, nameData())
+		if err != nil || got != want {
+			t.Errorf("%s: got %q, %v", template, got, err)
+		}
+	}
+}
+
+func TestTemplatesThatAreRefused(t *testing.T) {
+	for template, want := range map[string]string{
+		"":                             "needs {sequence}",
+		"{client}_{date}.xml":          "needs {sequence}",
+		"{client}_{seq}.xml":           "{seq} is unknown; there are bureau, client, date, ext, product, reference, sequence, time",
+		"{client:3}_{sequence}":        "{client} takes no format",
+		"{sequence:x}":                 "1 to 18",
+		"{sequence:19}":                "1 to 18",
+		"{sequence":                    "not closed",
+		"{sequence} .xml":              "letters, digits",
+		"../{sequence}":                "letters, digits",
+		"{sequence}}":                  "letters, digits",
+		".{sequence}":                  "begin with a point",
+		"{date:YYYYMMDD}_{sequence}":   "takes a Go layout",
+		"{date:2006/01/02}_{sequence}": "gives a character other than",
+		"{date}{sequence}":             "must not stand directly beside",
+		"{sequence}0_{client}":         "must not stand directly beside",
+		"v2{sequence}":                 "must not stand directly beside",
+	} {
+		if err := CheckFileName(template); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", template, err, want)
+		}
+	}
+}
+
+func TestNamesThatAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*NameData)
+	}{
+		{"a blank value", func(h *NameData) { h.Client = "" }},
+		{"a slash", func(h *NameData) { h.Client = "a/b" }},
+		{"a letter beyond ASCII", func(h *NameData) { h.Client = "Zürich" }},
+		{"a point first", func(h *NameData) { h.Client = ".hidden" }},
+		{"too long", func(h *NameData) { h.Client = strings.Repeat("x", 114) }},
+		{"no sequence", func(h *NameData) { h.Sequence = 0 }},
+	} {
+		h := nameData()
+		c.change(&h)
+		if got, err := FileName("{client}_{sequence:06}", h); err == nil || got != "" {
+			t.Errorf("%s: got %q, %v", c.name, got, err)
+		}
+	}
+	h := nameData()
+	h.Client = strings.Repeat("x", 113)
+	if got, err := FileName("{client}_{sequence:06}", h); err != nil || len(got) != MaxFileName {
+		t.Errorf("a name of %d characters: %v", len(got), err)
+	}
+}
