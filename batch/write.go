@@ -175,6 +175,12 @@ func (n *Night) plan(ctx context.Context, f ledger.BureauFile, h head, key *bure
 	return f, n.marks.raise(ctx, n.Ledger)
 }
 
+// layoutName takes the version off a layout's title.
+func layoutName(title string) string {
+	name, _, _ := strings.Cut(title, " version ")
+	return name
+}
+
 type eachOrder func(fn func(*ledger.Order) error) error
 
 // countProducts counts the card designs of a file; orders come sorted by product.
@@ -195,14 +201,16 @@ func (n *Night) clearText(ctx context.Context, f ledger.BureauFile, h head, orde
 	if f.Recipient == config.CardSystem {
 		return writeCardSystemText(f, orders, w)
 	}
-	lay, err := layout.Compile(f.Layout, f.LayoutText)
+	lay, err := layout.Compile(layoutName(f.Layout), f.LayoutText)
 	if err != nil {
 		return fmt.Errorf("the layout of the plan: %w", err)
 	}
 	out := lay.NewWriter(w, h.Layout)
+	defer out.Close() //nolint:errcheck // wipes its buffer after a failure; the good end is below
 	var masked *layout.Writer
 	if twin != nil {
 		masked = lay.NewTwin(twin, h.Layout)
+		defer masked.Close() //nolint:errcheck // likewise
 	}
 	var done int64
 	batch := make([]issue.Item, 0, secretsBatch)

@@ -175,12 +175,7 @@ func ReadPublicKey(path, fingerprint string, now time.Time) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	entity, err := pinned(content, path, fingerprint)
-	if err != nil {
-		return nil, err
-	}
-	withoutPrivateHalf(entity)
-	return newKey(entity, path, now, forEncryption)
+	return ParsePublicKey(content, path, fingerprint, now)
 }
 
 // ReadPrivateKey reads our own key: it signs what goes out and opens what

@@ -149,8 +149,10 @@ func (b *Blank) encodes(pan iso.PAN) error {
 	if n := pan.Len(); b.Chip && n < 16 {
 		return refuse(rules.EmbossingLineInvalidFormat, "A card number of %d digits does not fit a chip, which takes 16 to 19; give the card another product or a new number.", n)
 	}
-	if _, err := b.fill(pan, placeholders()); err != nil {
-		return refuse(rules.EmbossingLineInvalidFormat, "The card does not fit its tracks: %s.", strings.TrimPrefix(err.Error(), iso.ErrTrack.Error()+": "))
+	for _, t := range b.tracks() {
+		if _, err := t.make(b.track(pan, t.pick(placeholders()))); err != nil {
+			return refuse(rules.EmbossingLineInvalidFormat, "The card does not fit its tracks: %s.", strings.TrimPrefix(err.Error(), iso.ErrTrack.Error()+": "))
+		}
 	}
 	return nil
 }

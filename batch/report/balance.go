@@ -1,7 +1,6 @@
 package report
 
 import (
-	"fmt"
 	"slices"
 
 	"reemboss/batch/ledger"
@@ -75,7 +74,7 @@ func (r *Reconciliation) broken() []Balance {
 
 // String is the balance as an equation with its numbers.
 func (b Balance) String() string {
-	text := fmt.Sprintf("%d %s", b.Left.N, b.Left.Name)
+	text := thousands(b.Left.N) + " " + b.Left.Name
 	for i, t := range b.Right {
 		sign := " + "
 		if i == 0 {
@@ -84,7 +83,7 @@ func (b Balance) String() string {
 				sign = " ≠ "
 			}
 		}
-		text += fmt.Sprintf("%s%d %s", sign, t.N, t.Name)
+		text += sign + thousands(t.N) + " " + t.Name
 	}
 	return text
 }

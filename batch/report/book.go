@@ -7,7 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/xuri/excelize/v2"
 )
@@ -301,9 +303,25 @@ func (z *sortedZip) Close() error {
 		if err != nil {
 			return err
 		}
-		if _, err := w.Write(z.parts[name].Bytes()); err != nil {
+		content := z.parts[name].Bytes()
+		if name == types {
+			content = sortDefaults(content)
+		}
+		if _, err := w.Write(content); err != nil {
 			return err
 		}
 	}
 	return out.Close()
+}
+
+var defaultTypes = regexp.MustCompile(`(?:<Default [^>]*></Default>)+`)
+
+// sortDefaults orders the content types by file ending; the library takes them from a map.
+func sortDefaults(types []byte) []byte {
+	return defaultTypes.ReplaceAllFunc(types, func(list []byte) []byte {
+		const end = "</Default>"
+		each := strings.SplitAfter(string(list), end)
+		slices.Sort(each)
+		return []byte(strings.Join(each, ""))
+	})
 }

@@ -42,9 +42,9 @@ func (g *gathering) keyWarning(k Key) Key {
 	k.Days = int(end.Sub(g.run.StartedAt) / (24 * time.Hour))
 	switch {
 	case !end.After(g.run.StartedAt):
-		g.Warnings = append(g.Warnings, fmt.Sprintf("the key of %s (%s) expired on %s: nothing can be sealed with it; install its successor", k.Owner, k.Fingerprint, end.Format(time.DateOnly)))
+		g.Warnings = append(g.Warnings, fmt.Sprintf("The key of %s (%s) expired on %s: nothing can be sealed with it; install its successor.", k.Owner, k.Fingerprint, end.Format(time.DateOnly)))
 	case k.Days <= warnKeyDays:
-		g.Warnings = append(g.Warnings, fmt.Sprintf("the key of %s (%s) expires on %s, in %s; ask for its successor now", k.Owner, k.Fingerprint, end.Format(time.DateOnly), plural(int64(k.Days), "day")))
+		g.Warnings = append(g.Warnings, fmt.Sprintf("The key of %s (%s) expires on %s, in %s; ask for its successor now.", k.Owner, k.Fingerprint, end.Format(time.DateOnly), plural(int64(k.Days), "day")))
 	}
 	return k
 }
@@ -63,9 +63,9 @@ func (g *gathering) rangeWarning(r Range) Range {
 	}
 	switch {
 	case left <= 0:
-		g.Warnings = append(g.Warnings, fmt.Sprintf("the number range %s is used up; configure another before the next new number is asked for", r.Name))
+		g.Warnings = append(g.Warnings, fmt.Sprintf("The number range %s is used up; configure another before the next new number is asked for.", r.Name))
 	case r.Used*100 >= r.Capacity*warnRangeFull, r.NightsLeft >= 0 && r.NightsLeft < warnRangeNights:
-		g.Warnings = append(g.Warnings, fmt.Sprintf("the number range %s is %s full; %s", r.Name, percent(r.Used, r.Capacity), r.forecast()))
+		g.Warnings = append(g.Warnings, fmt.Sprintf("The number range %s is %s full; %s.", r.Name, percent(r.Used, r.Capacity), r.forecast()))
 	}
 	return r
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"strings"
 	"time"
 
 	"reemboss/batch/ledger"
@@ -267,3 +268,6 @@ type refusal struct {
 	Code, Codes string
 	Message     string
 }
+
+// CodeList is every code of the refusal.
+func (r refusal) CodeList() []string { return strings.Split(r.Codes, ";") }

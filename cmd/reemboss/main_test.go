@@ -16,7 +16,9 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"reemboss": program})
 }
 
-func program() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, killAt(os.Getenv("REEMBOSS_KILL_AT")))) }
+func program() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, killAt(os.Getenv("REEMBOSS_KILL_AT"))))
+}
 
 // killAt gives a checkpoint that kills the process when it comes to point for the first time.
 func killAt(point string) func(string) {

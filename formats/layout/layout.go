@@ -14,7 +14,8 @@
 // [Layout.NewTwin] writes the masked twin, the file that people may see: that
 // no secret field can reach it is proved when the description is compiled, not
 // when the twin is written. [Layout.Read] is the other side: it takes a file
-// apart without using anything of the writer's, and tells all that is wrong.
+// apart with code of its own, sharing with the writer only what the
+// description demands of each element, and tells all that is wrong.
 //
 // No error of this package repeats a value, whatever field it is of.
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -350,5 +351,46 @@ func TestHeaderNamesAreAlikeInManySpellings(t *testing.T) {
 	}
 	if _, err := NewDictionary([]string{"card_id", "user_id"}, map[string][]string{"user_id": {"Card Id"}}); err == nil {
 		t.Error("one name for two columns was taken")
+	}
+}
+
+// generated is a CSV file of any length that nobody holds: rows of 16 bytes.
+type generated struct{ rows int64 }
+
+func (g generated) ReadAt(p []byte, off int64) (int, error) {
+	n := 0
+	for n < len(p) && off < g.rows*16 {
+		line := fmt.Sprintf("%09d,abcde\n", off/16)
+		c := copy(p[n:], line[off%16:])
+		n, off = n+c, off+int64(c)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func TestMemoryDoesNotDependOnTheSizeOfTheFile(t *testing.T) {
+	const rows = 300_000
+	f, err := New(generated{rows}, rows*16, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	n := 0
+	err = f.Rows(0, func(*Row) error {
+		if n++; n%50_000 == 0 {
+			runtime.GC()
+			runtime.ReadMemStats(&now)
+			if grown := int64(now.HeapAlloc) - int64(before.HeapAlloc); grown > 4<<20 {
+				t.Errorf("after %d rows the heap has grown by %d bytes", n, grown)
+			}
+		}
+		return nil
+	})
+	if err != nil || n != rows {
+		t.Fatal(n, err)
 	}
 }

@@ -31,6 +31,9 @@ func (f *File) openText(head []byte, whole func() io.Reader, more, again bool, h
 	if err := c.survey(survey()); err != nil {
 		return err
 	}
+	if again && !c.known {
+		c.known, c.strict = true, true // ASCII to the end
+	}
 	comma, told, err := delimiterOf(head, c, header, f.limits)
 	if err != nil {
 		return err

@@ -10,7 +10,7 @@ func SpoiledID(text string, mark Mark, digitsOnly bool) bool {
 	if mark&(Lossy|Date) != 0 {
 		return true
 	}
-	rest := strings.TrimLeft(strings.TrimPrefix(text, "-"), "0123456789")
+	rest := afterDigits(strings.TrimPrefix(text, "-"))
 	if rest == "" || len(rest) == len(text) {
 		return false // digits only, or no number at all
 	}
@@ -18,7 +18,7 @@ func SpoiledID(text string, mark Mark, digitsOnly bool) bool {
 		return exponent(rest, digitsOnly)
 	}
 	fraction := rest[1:]
-	if rest = strings.TrimLeft(fraction, "0123456789"); rest == "" {
+	if rest = afterDigits(fraction); rest == "" {
 		return strings.Trim(fraction, "0") == ""
 	}
 	return exponent(rest, digitsOnly)
@@ -29,7 +29,19 @@ func exponent(s string, unsigned bool) bool {
 	if s[0] != 'E' && s[0] != 'e' {
 		return false
 	}
-	digits := strings.TrimLeft(s[1:], "+-")
-	signed := len(digits) == len(s)-2
-	return (signed || unsigned && len(digits) == len(s)-1) && digits != "" && strings.Trim(digits, "0123456789") == ""
+	digits := s[1:]
+	signed := digits != "" && (digits[0] == '+' || digits[0] == '-')
+	if signed {
+		digits = digits[1:]
+	}
+	return (signed || unsigned) && digits != "" && afterDigits(digits) == ""
+}
+
+// afterDigits is s without the digits that it begins with.
+func afterDigits(s string) string {
+	i := 0
+	for i < len(s) && s[i] >= '0' && s[i] <= '9' {
+		i++
+	}
+	return s[i:]
 }

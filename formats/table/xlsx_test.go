@@ -183,6 +183,20 @@ func TestHiddenSheetsAreNotReadAndNamed(t *testing.T) {
 	wantError(t, err, Unreadable, "no visible worksheet")
 }
 
+func TestSheetsThatAreNoWorksheetsAreNotRead(t *testing.T) {
+	m := book(row(1, `<c r="A1"><v>1</v></c>`)).
+		replace("xl/workbook.xml", "<sheets>", `<sheets><sheet name="Chart" sheetId="7" r:id="rId9"/>`).
+		replace("xl/_rels/workbook.xml.rels", "</Relationships>", `<Relationship Id="rId9" Type="`+relNS+`/chartsheet" Target="chartsheets/sheet1.xml"/></Relationships>`)
+	f := wantRows(t, m.bytes(), "1: 1")
+	if d := cmp.Diff([]string{`sheet "Chart" is no worksheet (chartsheet) and is not read`}, f.Notes()); d != "" {
+		t.Error(d)
+	}
+	_, _, err := read(t, book("").replace("xl/_rels/workbook.xml.rels", "rId1", "rId8").bytes(), Options{})
+	wantError(t, err, Unreadable, `where its sheet "Cards" is`)
+	_, _, err = read(t, book("").replace("_rels/.rels", "workbook.xml", "workbook.bin").bytes(), Options{})
+	wantError(t, err, Unreadable, "save it as .xlsx")
+}
+
 func TestMergedCellsAreTold(t *testing.T) {
 	m := book(row(1, `<c r="A1"><v>1</v></c>`)).replace("xl/worksheets/sheet1.xml", "</sheetData>", `</sheetData><mergeCells count="1"><mergeCell ref="A1:B1"/></mergeCells>`)
 	if f := wantRows(t, m.bytes(), "1: 1"); len(f.Notes()) != 1 || !strings.Contains(f.Notes()[0], "merged") {
