@@ -86,6 +86,9 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 		}
 		return nil, nil, err
 	}
+	for field, text := range blank.Fields {
+		blank.Fields[field] = iso.Transliterate(text, lay.Encodes)
+	}
 	check := blank.Placeholder(embossed.PAN)
 	if err := lay.Check(check); err != nil {
 		return nil, []rules.Violation{violation("embossing_line_invalid_format",

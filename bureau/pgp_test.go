@@ -399,3 +399,26 @@ func (g gnupg) decrypt(t *testing.T, message []byte) ([]byte, string) {
 	}
 	return clear, string(status)
 }
+
+// The encryption is whole and the signer known, and the signature is over something else.
+func TestOpenRefusesASignatureThatDoesNotHold(t *testing.T) {
+	issuer, alpha := testKey(t, "issuer"), testKey(t, "alpha")
+	var out bytes.Buffer
+	w, err := Seal(&out, Sealing{To: []*Key{alpha}, Signer: issuer, Time: keyTime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.(*sealedWriter).hash.Write([]byte("never sent")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, verdict := Open(&out, alpha, []*Key{issuer})
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		t.Fatal(err)
+	}
+	if by, err := verdict(); !errors.Is(err, ErrBadSignature) || by != "" {
+		t.Errorf("signed by %q, %v", by, err)
+	}
+}

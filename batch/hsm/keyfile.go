@@ -382,7 +382,7 @@ func LoadText(ref config.SecretRef, workspace string) ([]byte, error) {
 	var text []byte
 	switch {
 	case (ref.File == "") == (ref.Env == ""):
-		return nil, errors.New("a secret needs either file: or env:")
+		return nil, errors.New("a secret is either in a file (file:) or in the environment (env:), one of the two")
 	case ref.Env != "":
 		text = []byte(os.Getenv(ref.Env))
 	default:

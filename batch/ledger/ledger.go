@@ -339,6 +339,7 @@ type Deciding interface {
 	// an accepted row claimed before; a changed card that does not exist or has another successor; a new card whose id
 	// is taken or (also ErrPANTaken) whose PAN and PSN are; a run that is finished. What it sets on cards is marked as
 	// decided: PAN, PSN, expiry and status of a new card, those set on a changed one, the shipment that it closes.
+	// An order's Reembossing is counted, not taken from c.
 	CommitChunk(ctx context.Context, c Chunk) error
 }
 

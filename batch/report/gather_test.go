@@ -17,6 +17,18 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// keep leaves a file that a test wrote in the folder that KEEP_REPORTS names, to be looked at.
+func keep(t *testing.T, name string, content []byte) {
+	t.Helper()
+	dir := os.Getenv("KEEP_REPORTS")
+	if dir == "" {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // golden compares with testdata/name.
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()

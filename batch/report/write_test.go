@@ -93,7 +93,7 @@ func TestReportsWrittenAgainAreTheSame(t *testing.T) {
 }
 
 func TestManifestNamesEveryFile(t *testing.T) {
-	in, files := writeSmall(t)
+	_, files := writeSmall(t)
 	var m Manifest
 	if err := json.Unmarshal(files["manifest.json"], &m); err != nil {
 		t.Fatal(err)
@@ -123,7 +123,6 @@ func TestManifestNamesEveryFile(t *testing.T) {
 	if !bytes.Equal(signature, files["manifest.json.asc"]) {
 		t.Error("the signature is not that of the manifest")
 	}
-	_ = in
 }
 
 func TestFaultLeavesNoManifest(t *testing.T) {
@@ -247,10 +246,8 @@ func TestNoClearCardNumberInAnyReport(t *testing.T) {
 func TestPageNeedsNothingElse(t *testing.T) {
 	_, files := writeSmall(t)
 	page := files["reconciliation.html"]
-	if keep := os.Getenv("KEEP_WORKBOOKS"); keep != "" {
-		_ = os.WriteFile(filepath.Join(keep, "small.html"), page, 0o600)
-		_ = os.WriteFile(filepath.Join(keep, "small.xlsx"), files["reconciliation.xlsx"], 0o600)
-	}
+	keep(t, "small.html", page)
+	keep(t, "small.xlsx", files["reconciliation.xlsx"])
 	if found := regexp.MustCompile(`(?i)(https?:)?//[a-z0-9]|@import|url\(|<link|<img|<iframe|\ssrc=`).Find(page); found != nil {
 		t.Errorf("the page refers to something outside: %s", found)
 	}
@@ -364,7 +361,5 @@ func TestReportMemoryDoesNotGrow(t *testing.T) {
 	if grown := int64(highest) - int64(before.HeapAlloc); grown > 8<<20 {
 		t.Errorf("the heap grew by %d KiB over %d answers", grown>>10, n)
 	}
-	if keep := os.Getenv("KEEP_WORKBOOKS"); keep != "" {
-		_ = os.WriteFile(filepath.Join(keep, "big.html"), folder(t, in.Dir)["reconciliation.html"], 0o600)
-	}
+	keep(t, "big.html", folder(t, in.Dir)["reconciliation.html"])
 }

@@ -1,34 +1,78 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // The test binary is also the program: run under the name reemboss it is
 // reemboss, so that tests start, kill and measure a process of its own. Only
-// here can it be told, by REEMBOSS_KILL_AT, to end itself with SIGKILL at a
-// named point of the night.
+// here can it be told what to do at the named points of the night:
+//
+//	REEMBOSS_POINTS=file      adds every point that is passed to the file, a line each
+//	REEMBOSS_KILL_AT=point    ends the process with SIGKILL at the point
+//	REEMBOSS_STOP_AT=point    sends it SIGTERM at the point and goes on
+//	REEMBOSS_PAUSE_AT=point   waits at the point until the pipe on standard input is closed
+//
+// A point is a name given to Night.at, for the first time that the process comes
+// there, or "name#2" for the second.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"reemboss": program})
 }
 
 func program() {
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, killAt(os.Getenv("REEMBOSS_KILL_AT"))))
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, checkpoint()))
 }
 
-// killAt gives a checkpoint that kills the process when it comes to point for the first time.
-func killAt(point string) func(string) {
-	if point == "" {
+// checkpoint gives what the environment asks for; nil when it asks for nothing.
+func checkpoint() func(string) {
+	record, kill, stop, pause := os.Getenv("REEMBOSS_POINTS"), os.Getenv("REEMBOSS_KILL_AT"), os.Getenv("REEMBOSS_STOP_AT"), os.Getenv("REEMBOSS_PAUSE_AT")
+	if record+kill+stop+pause == "" {
 		return nil
 	}
-	return func(at string) {
-		if at == point {
+	times := map[string]int{}
+	return func(name string) {
+		times[name]++
+		point := pointName(name, times[name])
+		if record != "" {
+			recordPoint(record, point)
+		}
+		switch point {
+		case kill:
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // until the signal is there
+		case stop:
+			_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+			time.Sleep(50 * time.Millisecond) // a signal to oneself arrives in its own time, and nothing here can see it arrive
+		case pause:
+			_, _ = os.Stdin.Read(make([]byte, 1))
 		}
+	}
+}
+
+// pointName is name for the first time, name#2 for the second …
+func pointName(name string, time int) string {
+	if time == 1 {
+		return name
+	}
+	return fmt.Sprintf("%s#%d", name, time)
+}
+
+func recordPoint(path, point string) {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = fmt.Fprintln(f, point)
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "record the points of the night:", err)
+		os.Exit(exitFault)
 	}
 }

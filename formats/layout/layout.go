@@ -31,6 +31,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Kind is a family of layouts.
@@ -130,6 +131,20 @@ func (l *Layout) Kind() Kind { return l.kind }
 
 // Extension is that of the file's name, without a point.
 func (l *Layout) Extension() string { return l.extension }
+
+// Encodes says whether the files of this layout can hold a character. What
+// single elements allow of it is for [Layout.Check].
+func (l *Layout) Encodes(r rune) bool {
+	if r < utf8.RuneSelf {
+		return true
+	}
+	for _, e := range l.file.record {
+		if !e.charset.has(r) {
+			return false
+		}
+	}
+	return true
+}
 
 // Text is the description itself, to be frozen with each file that is planned.
 func (l *Layout) Text() []byte { return slices.Clone(l.source) }

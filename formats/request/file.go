@@ -1,6 +1,7 @@
 package request
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -232,11 +233,18 @@ func beginsLikeJSON(path string) (bool, error) {
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return false, err
 	}
-	const blank = "\xef\xbb\xbf\xff\xfe\x00 \t\r\n"
-	text := strings.Trim(string(head[:n]), blank)
-	if list, ok := strings.CutPrefix(text, "["); ok {
-		list = strings.TrimLeft(list, blank)
-		return list == "" || strings.ContainsRune(`{["]-0123456789`, rune(list[0])), nil // not [card_id],[user_id]
+	text := afterBlanks(head[:n])
+	if list, ok := bytes.CutPrefix(text, []byte("[")); ok {
+		list = afterBlanks(list)
+		return len(list) == 0 || bytes.IndexByte([]byte(`{["]-0123456789`), list[0]) >= 0, nil // not [card_id],[user_id]
 	}
-	return strings.HasPrefix(text, "{"), nil
+	return bytes.HasPrefix(text, []byte("{")), nil
+}
+
+// afterBlanks passes over white space and what a byte order mark or UTF-16 puts around it.
+func afterBlanks(text []byte) []byte {
+	for len(text) > 0 && bytes.IndexByte([]byte("\xef\xbb\xbf\xff\xfe\x00 \t\r\n"), text[0]) >= 0 {
+		text = text[1:]
+	}
+	return text
 }

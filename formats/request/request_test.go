@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/xuri/excelize/v2"
+	"golang.org/x/text/encoding/unicode"
 
 	"reemboss/formats/table"
 )
@@ -334,4 +335,12 @@ func BenchmarkJSON(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)*n/b.Elapsed().Seconds(), "rows/s")
+}
+
+func TestJSONInUTF16IsRead(t *testing.T) {
+	content, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().String(` {"cards":["7"]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantRows(t, open(t, file(t, "a.json", content), Options{}), "1 @1 reemboss 7,,,,")
 }

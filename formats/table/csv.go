@@ -37,7 +37,6 @@ type records struct {
 	line   int    // of the row in progress
 	width  int    // cells of the last row without a fault
 	marks  []Mark
-	text   []byte
 }
 
 func newRecords(src io.Reader, c charset, comma rune, l Limits) *records {

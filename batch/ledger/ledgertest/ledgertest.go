@@ -174,7 +174,7 @@ func entry(what string) ledger.AuditEntry {
 func refused(r ledger.Run, file int64, pos int) ledger.Answer {
 	return ledger.Answer{
 		FileID: file, Pos: pos, RunID: r.ID, Line: pos + 1, Kind: request.Reemboss, CardID: "77", Outcome: rules.Refused, Class: 404,
-		Code: "card_not_found", Codes: []rules.Code{"card_not_found"}, Message: "no such card", ContentDigest: "c", RowDigest: "r",
+		Code: "card_not_found", Codes: []rules.Code{"card_not_found", "card_expired"}, Message: "no such card", ContentDigest: "c", RowDigest: "r",
 	}
 }
 
