@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -47,6 +48,9 @@ func (s ImportSummary) String() string {
 // which changes nothing twice.
 func (n *Night) importExtract(ctx context.Context, f ledger.RequestFile) (ImportSummary, error) {
 	source := n.Path(f.Intake)
+	if _, err := os.Lstat(source); errors.Is(err, fs.ErrNotExist) && f.Rows > 0 {
+		return ImportSummary{Rows: f.Rows}, n.imported(ctx, f) // put away before a crash
+	}
 	sum, size, err := hashFile(source)
 	if err != nil {
 		return ImportSummary{}, fmt.Errorf("read the extract %s: %w", printable(f.Name), err)
@@ -77,18 +81,31 @@ func (n *Night) importExtract(ctx context.Context, f ledger.RequestFile) (Import
 	if err != nil {
 		return s, fmt.Errorf("import %s: %w", printable(f.Name), err)
 	}
+	f.Rows, f.Notes = s.Rows, []string{s.String()}
+	if err := n.Ledger.UpdateFile(ctx, f, nil, nil); err != nil {
+		return s, err
+	}
 	n.at("cards/imported")
 	if sealed {
 		err = durable.Rename(source, n.Path(f.Final))
-	} else if err = durable.Remove(source); err == nil {
-		f.Final = n.Relative(s.Result) // the clear file is gone for good; its answers stay
+	} else {
+		err = durable.Remove(source)
 	}
 	if err != nil {
 		return s, fmt.Errorf("put %s away: %w", printable(f.Name), err)
 	}
-	f.State, f.Rows = ledger.Answered, s.Rows
-	f.Notes = append(f.Notes, s.String())
-	return s, n.Ledger.UpdateFile(ctx, f, nil, n.audit("cards.imported", printable(f.Name), s.String()))
+	n.at("cards/away")
+	return s, n.imported(ctx, f)
+}
+
+// imported ends the way of an extract whose rows are in the registry and which was put away. Of a clear one, which is
+// gone for good, the answers stay.
+func (n *Night) imported(ctx context.Context, f ledger.RequestFile) error {
+	if _, err := os.Lstat(n.Path(f.Final)); errors.Is(err, fs.ErrNotExist) {
+		f.Final += ".result.csv"
+	}
+	f.State = ledger.Answered
+	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("cards.imported", printable(f.Name), strings.Join(f.Notes, "; ")))
 }
 
 // ImportCards imports an extract that lies anywhere. The file stays where it is, the answers go to done/<date>/.

@@ -44,6 +44,7 @@ func (n *Night) reconcile(ctx context.Context) (*Result, error) {
 	if err := n.Ledger.FinishRun(ctx, n.run.ID, n.Now(), r.ExitCode, summary); err != nil {
 		return nil, fmt.Errorf("finish the run: %w", err)
 	}
+	n.at("reconcile/finished")
 	n.Log.Info().Str("run", n.run.ID).Int("exit", r.ExitCode).Msg(r.Verdict)
 	return &Result{Reconciliation: r, Exit: r.ExitCode}, nil
 }
@@ -250,6 +251,7 @@ func (n *Night) place(f ledger.RequestFile) error {
 	if err := n.sealForUs(from, to, f.Name); err != nil {
 		return err
 	}
+	n.at("answer/sealed")
 	return durable.Remove(from)
 }
 

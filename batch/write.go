@@ -310,6 +310,7 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 				return n.clearText(ctx, f, h, orders, io.MultiWriter(clear, digest), twin)
 			})
 			size = counted.n
+			n.at("write/sealed") // all bytes are there, under no name yet
 			return err
 		})
 	})

@@ -14,7 +14,8 @@ import (
 	"github.com/xuri/excelize/v2"
 )
 
-// writeBook writes reconciliation.xlsx: what the page shows, to work with.
+// writeBook writes reconciliation.xlsx: what the page shows, to work with. It
+// is small by the limits of what it lists, and stays in memory until it is written.
 func (r *Reconciliation) writeBook(w io.Writer) error {
 	file := excelize.NewFile()
 	defer file.Close()
@@ -53,12 +54,12 @@ func (b *book) dress() error {
 	}
 	const asText, grouped = 49, 3
 	wrap := &excelize.Alignment{Vertical: "top", WrapText: true}
-	b.head = style(excelize.Style{Font: &excelize.Font{Bold: true, Color: "FFFFFF"}, Fill: fill("24364B"), Alignment: &excelize.Alignment{Vertical: "center"}})
+	b.head = style(excelize.Style{Font: &excelize.Font{Bold: true, Color: "FFFFFF", Family: "Calibri", Size: 11}, Fill: fill("24364B"), Alignment: &excelize.Alignment{Vertical: "center"}})
 	b.text = style(excelize.Style{NumFmt: asText, Alignment: wrap})
 	b.number = style(excelize.Style{NumFmt: grouped, Alignment: &excelize.Alignment{Vertical: "top"}})
-	b.title = style(excelize.Style{Font: &excelize.Font{Bold: true, Size: 14}, Alignment: &excelize.Alignment{Vertical: "center", WrapText: true}})
-	b.good = style(excelize.Style{NumFmt: asText, Font: &excelize.Font{Color: "0B4F1F", Bold: true}, Fill: fill("C6EFCE"), Alignment: wrap})
-	b.alarm = style(excelize.Style{NumFmt: asText, Font: &excelize.Font{Color: "7A0010", Bold: true}, Fill: fill("FFC7CE"), Alignment: wrap})
+	b.title = style(excelize.Style{Font: &excelize.Font{Bold: true, Family: "Calibri", Size: 14}, Alignment: &excelize.Alignment{Vertical: "center", WrapText: true}})
+	b.good = style(excelize.Style{NumFmt: asText, Font: &excelize.Font{Color: "0B4F1F", Bold: true, Family: "Calibri", Size: 11}, Fill: fill("C6EFCE"), Alignment: wrap})
+	b.alarm = style(excelize.Style{NumFmt: asText, Font: &excelize.Font{Color: "7A0010", Bold: true, Family: "Calibri", Size: 11}, Fill: fill("FFC7CE"), Alignment: wrap})
 	return failed
 }
 
@@ -99,14 +100,14 @@ func (b *book) sheet(name string, columns []column, rows int, row func(i int) []
 			return err
 		}
 	}
-	if err := s.Flush(); err != nil {
-		return err
-	}
 	last, err := excelize.CoordinatesToCellName(len(columns), rows+1)
 	if err != nil {
 		return err
 	}
-	return b.file.AutoFilter(name, "A1:"+last, nil)
+	if err := b.file.AutoFilter(name, "A1:"+last, nil); err != nil { // before Flush, which writes it
+		return err
+	}
+	return s.Flush()
 }
 
 // cells dresses values: what is no number is a text, neutral.
@@ -141,7 +142,7 @@ func (b *book) summary(r *Reconciliation) error {
 	if err != nil {
 		return err
 	}
-	for i, width := range []float64{44, 16, 62, 40} {
+	for i, width := range []float64{68, 18, 84, 64} {
 		if err := s.SetColWidth(i+1, i+1, width); err != nil {
 			return err
 		}
@@ -177,6 +178,12 @@ func (b *book) summary(r *Reconciliation) error {
 			put(n.What, "", n.Why, n.Command)
 		}
 	}
+	for _, w := range r.Warnings {
+		put("Warning", "", w)
+	}
+	for _, n := range r.Notes {
+		put("Note", "", n)
+	}
 	head("Counts", "Rows")
 	first := line + 1
 	for _, t := range []Term{{"accepted", r.Accepted}, {"refused", r.Refused}, {"duplicate", r.Duplicate}, {"held", r.Held}} {
@@ -186,22 +193,13 @@ func (b *book) summary(r *Reconciliation) error {
 	for _, t := range []Term{{"read", r.Read}, {"written", r.Written}, {"waiting", r.Waiting}} {
 		put(t.Name, t.N)
 	}
-	for _, w := range r.Warnings {
-		put("Warning", "", w)
-	}
-	for _, n := range r.Notes {
-		put("Note", "", n)
+	if err == nil && r.Read > 0 {
+		err = b.chart(name, first, last) // before Flush, which writes the reference to it
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.Flush(); err != nil {
-		return err
-	}
-	if r.Read == 0 {
-		return nil
-	}
-	return b.chart(name, first, last)
+	return s.Flush()
 }
 
 // chart draws the outcomes beside their counts.

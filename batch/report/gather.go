@@ -352,7 +352,9 @@ func (g *gathering) readStages() error {
 func (g *gathering) countBureaus() {
 	bureaus := map[string]*BureauCount{}
 	for name := range g.extra.Bureaus {
-		at(bureaus, name)
+		if name != config.CardSystem {
+			at(bureaus, name)
+		}
 	}
 	for _, t := range g.tallies {
 		if t.Outcome == rules.Accepted {

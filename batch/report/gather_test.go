@@ -177,6 +177,13 @@ func TestKeyThatEndsWithinThirtyDaysIsWarnedOf(t *testing.T) {
 	}
 }
 
+func TestKeyThatCannotBeUsedIsWarnedOf(t *testing.T) {
+	rec := gatherSmall(t, func(_ *memory, e *Extra) { e.Keys, e.Ranges = []Key{{Owner: "beta", Problem: "it was revoked"}}, nil })
+	if len(rec.Warnings) != 1 || !strings.Contains(rec.Warnings[0], "it was revoked") {
+		t.Errorf("%q", rec.Warnings)
+	}
+}
+
 func TestRangeForecast(t *testing.T) {
 	for _, tt := range []struct {
 		used, nights int64

@@ -28,12 +28,17 @@ func (g *gathering) look() {
 	for _, k := range g.extra.Keys {
 		g.KeyExpiry = append(g.KeyExpiry, g.keyWarning(k))
 	}
-	for _, r := range g.extra.Ranges {
+	ranges := slices.Clone(g.extra.Ranges)
+	slices.SortFunc(ranges, func(a, b Range) int { return strings.Compare(a.Name, b.Name) })
+	for _, r := range ranges {
 		g.Ranges = append(g.Ranges, g.rangeWarning(r))
 	}
 }
 
 func (g *gathering) keyWarning(k Key) Key {
+	if k.Problem != "" {
+		g.Warnings = append(g.Warnings, fmt.Sprintf("The key of %s (%s) cannot be used: %s.", k.Owner, k.Fingerprint, strings.TrimRight(k.Problem, ".")))
+	}
 	if k.Expires == nil {
 		return k
 	}

@@ -31,12 +31,22 @@ const (
 	signatureName   = "manifest.json.asc"
 )
 
-// Artifact is a file of the run that something else wrote: a result, a refused
-// file's reason.
+// Artifact is a file of the run that lies elsewhere: a result, a request file
+// at its last place.
 type Artifact struct {
 	Path string // relative to the workspace
-	Kind string // result …
+	Kind string // "" finds it out from the name: result or request_file
 	Rows int64
+}
+
+func (a Artifact) kind() string {
+	switch {
+	case a.Kind != "":
+		return a.Kind
+	case strings.HasSuffix(a.Path, ".result.csv"), strings.HasSuffix(a.Path, ".result.xlsx"):
+		return "result"
+	}
+	return "request_file"
 }
 
 // Manifest names every file of a run. Its detached signature lies beside it.
@@ -51,7 +61,7 @@ type Manifest struct {
 // retention ended); its size and hash are then not known.
 type ManifestFile struct {
 	Path   string `json:"path"` // relative to the workspace, with slashes
-	Kind   string `json:"kind"` // report, result, bureau_file, card_system_file, masked_twin
+	Kind   string `json:"kind"` // report, result, request_file, bureau_file, card_system_file, masked_twin
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256,omitempty"`
 	Count  int64  `json:"count"`
@@ -66,7 +76,7 @@ func writeManifest(in Input, files []ledger.BureauFile, counts map[string]int64)
 		return err
 	}
 	for _, a := range in.Artifacts {
-		if err := m.add(in.Workspace, a.Path, a.Kind, a.Rows); err != nil {
+		if err := m.add(in.Workspace, a.Path, a.kind(), a.Rows); err != nil {
 			return err
 		}
 	}

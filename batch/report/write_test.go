@@ -314,6 +314,14 @@ func TestBookHasItsSheets(t *testing.T) {
 	if diff := cmp.Diff(want, f.GetSheetList()); diff != "" {
 		t.Error(diff)
 	}
+	for name, part := range map[string]string{"the filter of a list": "xl/worksheets/sheet3.xml", "the chart": "xl/charts/chart1.xml"} {
+		if content, ok := f.Pkg.Load(part); !ok || name == "the filter of a list" && !bytes.Contains(content.([]byte), []byte("<autoFilter")) {
+			t.Errorf("%s is not there", name)
+		}
+	}
+	if content, _ := f.Pkg.Load("xl/worksheets/sheet2.xml"); !bytes.Contains(content.([]byte), []byte("<drawing")) {
+		t.Error("the summary does not show its chart")
+	}
 	if v, _ := f.GetCellValue("Refusals", "J5"); !strings.HasPrefix(v, "'=") {
 		t.Errorf("a message that begins like a formula is %q", v)
 	}
