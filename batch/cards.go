@@ -48,7 +48,7 @@ func (s ImportSummary) String() string {
 // which changes nothing twice.
 func (n *Night) importExtract(ctx context.Context, f ledger.RequestFile) (ImportSummary, error) {
 	source := n.Path(f.Intake)
-	if _, err := os.Lstat(source); errors.Is(err, fs.ErrNotExist) && f.Rows > 0 {
+	if _, err := os.Lstat(source); errors.Is(err, fs.ErrNotExist) && len(f.Notes) > 0 {
 		return ImportSummary{Rows: f.Rows}, n.imported(ctx, f) // put away before a crash
 	}
 	sum, size, err := hashFile(source)
@@ -238,6 +238,10 @@ func (n *Night) eachCard(source string, sealed bool, visit func(*extract.Row) er
 	return err
 }
 
+// importRows is how many cards are stored together: each transaction touches
+// the whole index of keyed hashes, so fewer and larger ones are quicker.
+const importRows = 20000
+
 // importing is one extract on its way into the registry.
 type importing struct {
 	n       *Night
@@ -255,7 +259,7 @@ func (i *importing) work(ctx context.Context, source, place string, sealed bool)
 		kept := *row
 		kept.Cells = append([]string(nil), row.Cells...)
 		kept.Problems = append([]extract.Problem(nil), row.Problems...)
-		if i.rows = append(i.rows, kept); len(i.rows) < chunkRows {
+		if i.rows = append(i.rows, kept); len(i.rows) < importRows {
 			return nil
 		}
 		return i.chunk(ctx)

@@ -241,7 +241,7 @@ func (d *decider) row(ctx context.Context, row *request.Row, mask func(string) s
 		started := time.Now()
 		var violations []rules.Violation
 		var err error
-		order, violations, err = d.issue(ctx, row, known, decision, in.RowDigest, c)
+		order, violations, err = d.issue(ctx, row, known, &decision, in.RowDigest, c)
 		d.issuing += time.Since(started)
 		d.issued++
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"reemboss/batch/rules"
 	"reemboss/formats/extract"
 	"reemboss/formats/iso"
+	"reemboss/formats/layout"
 	"reemboss/formats/request"
 )
 
@@ -31,7 +32,7 @@ const cardIDCounter = "card-id"
 // of the old one to the chunk. Violations instead of an order refuse the row;
 // numbers that were drawn for it are then drawn again by the next row, since
 // counters move only with an order.
-func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Known, dec rules.Decision, digest string, c *ledger.Chunk) (*ledger.Order, []rules.Violation, error) {
+func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Known, dec *rules.Decision, digest string, c *ledger.Chunk) (*ledger.Order, []rules.Violation, error) {
 	n, plan := d.n, dec.Plan
 	product := n.Config.Products[known.Product]
 	at := n.Now()
@@ -68,7 +69,7 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 	if plan.Kind == request.Reissue {
 		embossed.StartDate = plan.BusinessDate
 		embossed.ValidityMonths = product.ValidityMonths
-		embossed.CVKRef = ""
+		embossed.CVKRef = issue.CVKRef(product) // the keys of this plastic, also after the configuration has others
 		embossed.ShipmentStatus, embossed.ShippedAt = "", time.Time{}
 		if plan.PrintedName != "" {
 			embossed.PrintedName = plan.PrintedName
@@ -93,6 +94,9 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 	if err := lay.Check(check); err != nil {
 		return nil, []rules.Violation{violation("embossing_line_invalid_format",
 			fmt.Sprintf("The card does not fit the file of bureau %s: %s. Correct it at the card or in the request, then send the row again.", plan.Bureau, err))}, nil
+	}
+	if blank.Shortened {
+		dec.Message += fmt.Sprintf(" The name is too long for the bureau and was shortened to %q.", blank.Fields[layout.EmbossedName])
 	}
 	record, err := json.Marshal(blank)
 	if err != nil {

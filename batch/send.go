@@ -186,9 +186,7 @@ func (j *journal) Record(ctx context.Context, to bureau.State, ev bureau.Evidenc
 		if err != nil {
 			return fmt.Errorf("keep the evidence of %s: %w", j.f.Name, err)
 		}
-		if change.To == ledger.Sent {
-			change.Evidence = text
-		}
+		change.Evidence = text
 		change.Entry = n.audit("file."+strings.ToLower(string(to)), j.f.Name, string(text))
 	}
 	// What was begun is recorded even when the process was asked to stop meanwhile.

@@ -39,7 +39,7 @@ func (n *Night) NewSimulator(name string, told func(bureau.Received)) (*bureau.S
 	d := n.Config.Bureaus[name].Delivery
 	return bureau.NewSimulator(bureau.SimulatorConfig{
 		Name: name, Dir: n.Simulator(name), HostKey: host, ClientKeys: clients, Key: private, Signers: []*bureau.Key{issuer},
-		TempSuffix: d.TempSuffix,
+		TempSuffix: d.TempSuffix, Told: told,
 		Check: func(_ string, clear io.Reader) (any, error) {
 			summary, err := lay.Read(clear, func(layout.Record) error { return nil })
 			return summary, err

@@ -31,7 +31,9 @@ type SimulatorConfig struct {
 	Check      func(name string, clear io.Reader) (report any, err error)
 	TempSuffix string // of names that are not final yet; .part
 	Faults     Faults // none in a trial; tests set them
-	Log        func(format string, args ...any)
+	// Told hears of each file once it was opened, one after the other; it may be nil.
+	Told func(Received)
+	Log  func(format string, args ...any)
 }
 
 // Received is a file that came under its final name.
@@ -76,6 +78,9 @@ func NewSimulator(config SimulatorConfig) (*Simulator, error) {
 	}
 	if config.Log == nil {
 		config.Log = func(string, ...any) {}
+	}
+	if config.Told == nil {
+		config.Told = func(Received) {}
 	}
 	switch {
 	case config.HostKey == nil:
@@ -258,6 +263,7 @@ func (s *Simulator) arrived(name string) {
 		} else {
 			s.config.Log("simulated bureau %s: %s is good, %d bytes, signed by %s", s.config.Name, name, r.Size, r.SignedBy)
 		}
+		s.config.Told(r)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.received[name] = &r

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"reemboss/batch"
+	"reemboss/batch/ledger"
+	"reemboss/batch/report"
+	"reemboss/formats/layout"
+)
+
+// killNight is a night with everything in it that has a step of its own: two files for one bureau, one for the other,
+// one for the card system, an extract, request files of every kind, refused ones, sealed ones.
+func killNight(tb testing.TB) (w *workspace, requests map[string][]byte) {
+	w = newWorkspace(tb)
+	w.configureBureau("alpha", "max_records: 0", "max_records: 9")
+	_, requests = w.realisticNight()
+	return w, requests
+}
+
+// A night is recorded point by point; then, for every one of them, the same night is killed there and started again.
+// Whatever the point, it ends as if nothing had happened.
+func TestKilledAtEveryStageBoundary(t *testing.T) {
+	prepared, requests := killNight(t)
+	quiet := prepared.copyOf(t)
+	points := quiet.points()
+	want := lastReport(t, quiet.Dir)
+	quiet.holds(requests, want)
+	t.Logf("%d points", len(points))
+	for _, name := range []string{"stage/intake", "cards/away", "decide/committed#4", "write/sealed#4", "sent/UPLOADED#3", "sent/SENT#4", "answer/sealed#2", "reconcile/finished"} {
+		if !slices.Contains(points, name) {
+			t.Errorf("the night does not pass %s: %s", name, points)
+		}
+	}
+	again := againAt(points)
+	for i, point := range points {
+		t.Run(strings.ReplaceAll(point, "/", ":"), func(t *testing.T) {
+			if testing.Short() && i%4 != 0 {
+				t.Skip("one point of four with -short")
+			}
+			t.Parallel()
+			w := prepared.copyOf(t)
+			w.killed(point)
+			w.delivered() // what has its final name is whole, always
+			if second := again[i]; second != "" {
+				if r := w.start([]string{"REEMBOSS_KILL_AT=" + second}, "--dir", w.Dir, "run"); !r.killed {
+					t.Logf("the recovery does not pass %s again", second)
+				}
+			}
+			if r := w.start(nil, "--dir", w.Dir, "run"); r.exit != exitPerson && !(r.exit == exitComplete && point == "reconcile/finished") {
+				t.Fatalf("started again: exit %d\n%s%s", r.exit, r.stdout, r.stderr)
+			}
+			w.holds(requests, want)
+			w.nothingMore()
+		})
+	}
+}
+
+// againAt says for every third point where the recovery is killed too: at the point that comes some steps later.
+func againAt(points []string) map[int]string {
+	again := map[int]string{}
+	for i := 0; i < len(points); i += 3 {
+		// The count of a point begins anew in the new process, and the recovery skips what is done: only the name is kept.
+		name, _, _ := strings.Cut(points[(i+5)%len(points)], "#")
+		again[i] = name
+	}
+	return again
+}
+
+// holds checks everything that must be true after a finished night.
+func (w *workspace) holds(requests map[string][]byte, want *report.Reconciliation) {
+	w.tb.Helper()
+	w.sameTotals(want)
+	answers := w.everyRowHasOneAnswer(want)
+	w.everyOrderIsDeliveredOnce(answers)
+	w.sequencesHaveNoGap()
+	w.requestsAreWhole(requests)
+	if left := w.files("state/intake", "inbox"); len(left) > 0 {
+		w.tb.Errorf("left behind: %q", slices.Sorted(maps.Keys(left)))
+	}
+	for path := range w.files("outbox", "simulator", "done", "refused", "reports", "state", "keys") {
+		if strings.Contains(path, ".reemboss-tmp-") || strings.HasSuffix(path, ".part") {
+			w.tb.Errorf("%s was left by a process that died", path)
+		}
+	}
+	w.inside(func(n *batch.Night) {
+		if err := n.Ledger.VerifyAudit(context.Background()); err != nil {
+			w.tb.Error(err)
+		}
+	})
+}
+
+// sameTotals compares the first run's report with that of the undisturbed night.
+func (w *workspace) sameTotals(want *report.Reconciliation) {
+	w.tb.Helper()
+	got := w.reportOf(want.RunID)
+	totals := func(r *report.Reconciliation) string {
+		s := fmt.Sprintf("%s: read %d accepted %d refused %d duplicate %d held %d written %d waiting %d exit %d", r.RunID,
+			r.Read, r.Accepted, r.Refused, r.Duplicate, r.Held, r.Written, r.Waiting, r.ExitCode)
+		for _, f := range append(slices.Clone(r.Files), r.CardSystemFiles...) {
+			s += fmt.Sprintf("\n%s number %d: %d records %s sent %d acknowledged %d rejected %d outstanding %d", f.Bureau, f.Sequence, f.Records, f.State, f.Sent, f.Acknowledged, f.Rejected, f.Outstanding)
+		}
+		return s
+	}
+	if totals(got) != totals(want) {
+		w.tb.Errorf("the night ends otherwise than the undisturbed one:\n%s\nwant\n%s", totals(got), totals(want))
+	}
+	for _, b := range got.Balances {
+		if !b.Holds {
+			w.tb.Errorf("balance %s does not hold", b.Name)
+		}
+	}
+}
+
+func (w *workspace) reportOf(runID string) *report.Reconciliation {
+	w.tb.Helper()
+	return told(w.tb, ended{stdout: w.read("reports", runID, "reconciliation.json")})
+}
+
+// everyRowHasOneAnswer reads all results and compares them with the totals.
+func (w *workspace) everyRowHasOneAnswer(want *report.Reconciliation) (accepted map[string]map[string]string) {
+	w.tb.Helper()
+	accepted = map[string]map[string]string{}
+	var read int64
+	for name, rows := range w.results() {
+		seen := map[string]bool{}
+		for _, row := range rows {
+			read++
+			at := row["sheet"] + " " + row["row"]
+			if seen[at] {
+				w.tb.Errorf("%s: row %s has two answers", name, at)
+			}
+			seen[at] = true
+			switch row["outcome"] {
+			case "accepted":
+				if row["uid"] == "" || accepted[row["uid"]] != nil {
+					w.tb.Errorf("%s: row %s is accepted under uid %q", name, at, row["uid"])
+				}
+				accepted[row["uid"]] = row
+			case "refused", "duplicate", "held":
+			default:
+				w.tb.Errorf("%s: row %s has the outcome %q", name, at, row["outcome"])
+			}
+		}
+	}
+	if read != want.Read || int64(len(accepted)) != want.Accepted {
+		w.tb.Errorf("the results have %d rows and %d accepted ones, the night %d and %d", read, len(accepted), want.Read, want.Accepted)
+	}
+	return accepted
+}
+
+// everyOrderIsDeliveredOnce opens the bureaus' files and the card system's.
+func (w *workspace) everyOrderIsDeliveredOnce(answers map[string]map[string]string) {
+	w.tb.Helper()
+	seen := map[string]made{}
+	plastics := map[string]string{}
+	for _, m := range w.delivered() {
+		uid := m.Record[layout.UID]
+		answer := answers[uid]
+		if first, twice := seen[uid]; twice {
+			w.tb.Errorf("order %s is in %s and in %s", uid, first.file, m.file)
+		} else if answer == nil {
+			w.tb.Errorf("order %s of %s is in no result", uid, m.file)
+		} else if answer["file_name"] != m.file || answer["bureau"] != m.bureau || answer["sequence"] != fmt.Sprint(m.sequence) {
+			w.tb.Errorf("order %s: the result says %s of %s number %s, it is in %s of %s number %d", uid, answer["file_name"], answer["bureau"], answer["sequence"], m.file, m.bureau, m.sequence)
+		}
+		seen[uid] = m
+		plastic := m.Record[layout.PAN] + "/" + m.Record[layout.PSN]
+		if other := plastics[plastic]; other != "" {
+			w.tb.Errorf("orders %s and %s are for one PAN and PSN", other, uid)
+		}
+		plastics[plastic] = uid
+	}
+	for uid := range answers {
+		if _, there := seen[uid]; !there {
+			w.tb.Errorf("order %s was accepted and no bureau has it", uid)
+		}
+	}
+	w.cardSystemKnowsEachReissue(answers, seen)
+}
+
+func (w *workspace) cardSystemKnowsEachReissue(answers map[string]map[string]string, seen map[string]made) {
+	w.tb.Helper()
+	knows, ids := map[string]bool{}, map[string]bool{}
+	for _, line := range w.cardSystem() {
+		uid := line["uid"]
+		m := seen[uid]
+		if knows[uid] {
+			w.tb.Errorf("the card system is told of order %s twice", uid)
+		}
+		knows[uid] = true
+		if line["pan"] != m.Record[layout.PAN] || line["file_name"] != m.file {
+			w.tb.Errorf("order %s: what the card system is told is not what the bureau has", uid)
+		}
+		if id := line["new_card_id"]; id != "" && ids[id] {
+			w.tb.Errorf("two new cards have the id %s", id)
+		} else if id != "" {
+			ids[id] = true
+		}
+	}
+	for uid, row := range answers {
+		if reissue := row["reissue_type_used"] != ""; reissue != knows[uid] {
+			w.tb.Errorf("order %s: a reissue %v, the card system knows it %v", uid, reissue, knows[uid])
+		}
+	}
+}
+
+// sequencesHaveNoGap looks at the ledger, the bureaus' folders and what the files say of themselves.
+func (w *workspace) sequencesHaveNoGap() {
+	w.tb.Helper()
+	w.inside(func(n *batch.Night) {
+		files, err := n.Ledger.BureauFiles(context.Background(), ledger.FileQuery{})
+		if err != nil {
+			w.tb.Fatal(err)
+		}
+		next, known := map[string]int64{}, map[string]bool{}
+		for _, f := range files {
+			if next[f.Recipient]++; f.Sequence != next[f.Recipient] {
+				w.tb.Errorf("%s has number %d where %d was due", f.Name, f.Sequence, next[f.Recipient])
+			}
+			if known[f.Name] {
+				w.tb.Errorf("the name %s was given twice", f.Name)
+			}
+			known[f.Name] = true
+		}
+		for _, path := range append(w.glob("simulator/*/incoming/*"), w.glob("outbox/*/*")...) {
+			if !known[filepath.Base(path)] {
+				w.tb.Errorf("%s is in no ledger", path)
+			}
+		}
+	})
+	numbers := map[string]bool{}
+	for _, m := range w.delivered() {
+		numbers[fmt.Sprint(m.bureau, m.sequence, m.file)] = true
+	}
+	if want := len(w.glob("simulator/*/incoming/*.pgp")); len(numbers) != want {
+		w.tb.Errorf("%d files at the bureaus say %d different numbers", want, len(numbers))
+	}
+}
+
+// requestsAreWhole finds every request file in done/ or refused/ with its bytes, in clear or sealed to ourselves.
+func (w *workspace) requestsAreWhole(requests map[string][]byte) {
+	w.tb.Helper()
+	for name, content := range requests {
+		clear := append(w.glob("done/*/"+name), w.glob("refused/*/"+name)...)
+		sealed := append(w.glob("done/*/"+name+".pgp"), w.glob("refused/*/"+name+".pgp")...)
+		switch {
+		case len(clear)+len(sealed) != 1:
+			w.tb.Errorf("%s lies in %q %q", name, clear, sealed)
+		case len(clear) == 1 && !bytes.Equal(w.read(clear[0]), content):
+			w.tb.Errorf("%s changed", clear[0])
+		case len(sealed) == 1 && !bytes.Equal(w.openAt(sealed[0], "keys/issuer.pgp"), content):
+			w.tb.Errorf("%s does not hold the sender's bytes", sealed[0])
+		}
+	}
+}
+
+// nothingMore runs the finished night once more: nothing is read, nothing changes, nothing is sent.
+func (w *workspace) nothingMore() {
+	w.tb.Helper()
+	folders := []string{"simulator", "outbox", "done", "refused", "returns", "inbox", "keys"}
+	before, marks := w.files(folders...), w.read("state", "marks.json")
+	again := w.night(exitComplete)
+	if again.Read != 0 || again.Accepted != 0 || again.Written != 0 || again.Waiting != 0 || len(again.Files) != 0 {
+		w.tb.Errorf("a finished night, run again, read %d, accepted %d, wrote %d, waits %d, has files %v", again.Read, again.Accepted, again.Written, again.Waiting, again.Files)
+	}
+	sameFiles(w.tb, "a finished night, run again", before, w.files(folders...))
+	if !bytes.Equal(marks, w.read("state", "marks.json")) {
+		w.tb.Error("a finished night, run again, moved the high-water marks")
+	}
+}
