@@ -102,6 +102,9 @@ func (n *Night) Run(ctx context.Context) (*Result, error) {
 	if err := n.Ledger.Append(ctx, n.entry("run.started", run.ID, "")); err != nil {
 		return nil, err
 	}
+	if err := n.sweep(n.places()...); err != nil {
+		return nil, err
+	}
 	for _, stage := range []struct {
 		name string
 		work func(context.Context) (items int64, err error)
@@ -119,6 +122,15 @@ func (n *Night) Run(ctx context.Context) (*Result, error) {
 	}
 	n.at("stage/reconcile")
 	return n.reconcile(ctx)
+}
+
+// places are the folders that a run writes files into.
+func (n *Night) places() []string {
+	list := []string{n.Path("state"), n.Reports(n.run.ID), n.Path("done", n.run.Date), n.Path("refused", n.run.Date)}
+	for _, r := range n.recipients() {
+		list = append(list, n.Outbox(r))
+	}
+	return list
 }
 
 // timed runs one stage and records how long it took.

@@ -369,7 +369,7 @@ func (n *Night) Status(ctx context.Context) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Status{Reconciliation: &report.Reconciliation{Files: []report.BureauFile{}, NeedsPerson: []report.Need{}}, Runs: []RunStatus{}}
+	s := &Status{Reconciliation: report.Nothing(), Runs: []RunStatus{}}
 	for _, r := range runs {
 		status := RunStatus{ID: r.ID, StartedAt: r.StartedAt, Open: r.EndedAt.IsZero(), Exit: r.Exit}
 		if status.Open {

@@ -3,10 +3,13 @@ package batch
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/gofrs/flock"
+
+	"reemboss/batch/durable"
 )
 
 // Workspace is the folder that a night works in (docs/operations.md). All its
@@ -101,4 +104,15 @@ func (w Workspace) lock() (unlock func(), err error) {
 		return nil, fmt.Errorf("%w (%s)", ErrLocked, w.Dir)
 	}
 	return func() { _ = l.Unlock() }, nil
+}
+
+// sweep removes the nameless files that a process left which died while it
+// wrote into one of the folders; a folder that is not there has none. The lock must be held.
+func (w Workspace) sweep(folders ...string) error {
+	for _, folder := range folders {
+		if err := durable.Sweep(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("clear %s of what a crash left: %w", w.Relative(folder), err)
+		}
+	}
+	return nil
 }

@@ -271,3 +271,12 @@ type refusal struct {
 
 // CodeList is every code of the refusal.
 func (r refusal) CodeList() []string { return strings.Split(r.Codes, ";") }
+
+// Nothing is the reconciliation of a workspace that has had no run: every list is there and empty.
+func Nothing() *Reconciliation {
+	return &Reconciliation{
+		Balances: []Balance{}, NeedsPerson: []Need{}, Waits: []Wait{}, Files: []BureauFile{}, CardSystemFiles: []BureauFile{}, RequestFiles: []RequestFile{},
+		ByBureau: []BureauCount{}, ByReason: []ReasonCount{}, ByCode: []CodeCount{}, ByProduct: []ProductCount{},
+		Stages: []Stage{}, KeyExpiry: []Key{}, Ranges: []Range{}, Warnings: []string{}, Notes: []string{},
+	}
+}
