@@ -42,6 +42,7 @@ func (n *Night) decide(ctx context.Context) (int64, error) {
 	}
 	if d.issued > 0 {
 		at := n.Now()
+		n.elsewhere = d.issuing
 		err = n.Ledger.RecordStage(ctx, ledger.Stage{RunID: n.run.ID, Name: "issue", StartedAt: at.Add(-d.issuing), EndedAt: at, Items: d.issued})
 	}
 	return items, err

@@ -73,6 +73,7 @@ type Night struct {
 	notes      []string          // for the report: what this process noticed
 	waiting    map[string]string // recipient → why its orders wait
 	kept       map[int64]string  // outgoing files that may not leave in this run, and why
+	elsewhere  time.Duration     // of the running stage, recorded under another name
 	needs      []report.Need     // found out in this process
 	simulators map[string]*bureau.Simulator
 	unlock     func()
@@ -133,16 +134,18 @@ func (n *Night) places() []string {
 	return list
 }
 
-// timed runs one stage and records how long it took.
+// timed runs one stage and records how long it took, less what the stage recorded for another one meanwhile.
 func (n *Night) timed(ctx context.Context, name string, work func(context.Context) (int64, error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	started := n.Now()
+	n.elsewhere = 0
 	items, err := work(ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
+	started = started.Add(n.elsewhere)
 	n.Log.Info().Str("run", n.run.ID).Str("stage", name).Int64("items", items).Dur("took", n.Now().Sub(started)).Msg("stage done")
 	return n.Ledger.RecordStage(ctx, ledger.Stage{RunID: n.run.ID, Name: name, StartedAt: started, EndedAt: n.Now(), Items: items})
 }
