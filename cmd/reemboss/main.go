@@ -45,11 +45,10 @@ type commands struct {
 // session is what every command works with.
 type session struct {
 	context.Context
-	dir    string
-	level  string
-	out    io.Writer // what the command answers
-	err    io.Writer // logs, progress, complaints
-	random io.Reader
+	dir   string
+	level string
+	out   io.Writer // what the command answers
+	err   io.Writer // logs, progress, complaints
 	// checkpoint is set by tests only: it ends the process at a named point.
 	checkpoint func(point string)
 }
