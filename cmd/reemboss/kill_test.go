@@ -29,6 +29,7 @@ func killNight(tb testing.TB) (w *workspace, requests map[string][]byte) {
 // Whatever the point, it ends as if nothing had happened.
 func TestKilledAtEveryStageBoundary(t *testing.T) {
 	prepared, requests := killNight(t)
+	prepared.program = withoutRaceDetector(t)
 	quiet := prepared.copyOf(t)
 	points := quiet.points()
 	want := lastReport(t, quiet.Dir)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -31,7 +32,8 @@ import (
 // workspace is a temporary workspace and what a test does with it from outside.
 type workspace struct {
 	batch.Workspace
-	tb testing.TB
+	tb      testing.TB
+	program string // path of the program; "" for this test binary under the name reemboss
 }
 
 // newWorkspace makes one with `init`. Files are complete after two milliseconds, pauses before a retry are as short.
@@ -49,7 +51,7 @@ func newWorkspace(tb testing.TB) *workspace {
 // copyOf makes another workspace with the same files.
 func (w *workspace) copyOf(tb testing.TB) *workspace {
 	tb.Helper()
-	c := &workspace{Workspace: batch.Workspace{Dir: filepath.Join(tb.TempDir(), "w")}, tb: tb}
+	c := &workspace{Workspace: batch.Workspace{Dir: filepath.Join(tb.TempDir(), "w")}, tb: tb, program: w.program}
 	if err := os.CopyFS(c.Dir, os.DirFS(w.Dir)); err != nil {
 		tb.Fatal(err)
 	}
@@ -201,9 +203,12 @@ func (w *workspace) start(env []string, args ...string) ended {
 
 func (w *workspace) command(env []string, args ...string) (cmd *exec.Cmd, out, complaints *bytes.Buffer) {
 	w.tb.Helper()
-	program, err := exec.LookPath("reemboss")
-	if err != nil {
-		w.tb.Fatal(err)
+	program := w.program
+	if program == "" {
+		var err error
+		if program, err = exec.LookPath("reemboss"); err != nil {
+			w.tb.Fatal(err)
+		}
 	}
 	cmd = exec.Command(program, args...)
 	out, complaints = new(bytes.Buffer), new(bytes.Buffer)
@@ -211,6 +216,23 @@ func (w *workspace) command(env []string, args ...string) (cmd *exec.Cmd, out, c
 	cmd.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), env...)
 	cmd.Stdout, cmd.Stderr = out, complaints
 	return cmd, out, complaints
+}
+
+// withoutRaceDetector builds the program with its checkpoints for tests that start it hundreds of times. Under the race
+// detector each start costs five times as much and finds nothing that one night has not found. "" where it is not
+// needed.
+func withoutRaceDetector(tb testing.TB) string {
+	tb.Helper()
+	built, ok := debug.ReadBuildInfo()
+	if !ok || !slices.Contains(built.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return ""
+	}
+	path := filepath.Join(tb.TempDir(), "reemboss")
+	if out, err := exec.Command("go", "test", "-c", "-o", path, ".").CombinedOutput(); err != nil {
+		tb.Logf("the program is used with the race detector, which takes longer: go test -c: %v\n%s", err, out)
+		return ""
+	}
+	return path
 }
 
 func (w *workspace) ended(cmd *exec.Cmd, err error, out, complaints *bytes.Buffer) ended {

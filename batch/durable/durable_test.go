@@ -1,0 +1,79 @@
+package durable
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func text(s string) func(io.Writer) error {
+	return func(w io.Writer) error { _, err := io.WriteString(w, s); return err }
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestWriteIsWholeOrNotThere(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	if err := Write(path, text("one")); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	err := Write(path, func(w io.Writer) error {
+		if _, err := io.WriteString(w, "half"); err != nil {
+			return err
+		}
+		return broken
+	})
+	if !errors.Is(err, broken) || read(t, path) != "one" {
+		t.Errorf("after a failed write: %v, content %q", err, read(t, path))
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("a failed write left %d files", len(entries))
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v; others must not read it", info.Mode(), err)
+	}
+}
+
+func TestCreateNeverReplaces(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := Create(path, text("one")); err != nil {
+		t.Fatal(err)
+	}
+	if err := Create(path, text("two")); !errors.Is(err, fs.ErrExist) || read(t, path) != "one" {
+		t.Errorf("Create over a file: %v, content %q", err, read(t, path))
+	}
+}
+
+func TestSweepTakesOnlyWhatHasNoName(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{TempPrefix + "123", "kept"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Sweep(dir); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 || entries[0].Name() != "kept" {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}
+
+func TestRemoveOfWhatIsGone(t *testing.T) {
+	if err := Remove(filepath.Join(t.TempDir(), "nothing")); err != nil {
+		t.Error(err)
+	}
+}

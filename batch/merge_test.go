@@ -1,0 +1,91 @@
+package batch
+
+import (
+	"testing"
+	"time"
+
+	"reemboss/batch/config"
+	"reemboss/batch/ledger"
+	"reemboss/batch/rules"
+	"reemboss/formats/extract"
+	"reemboss/formats/iso"
+)
+
+var testStatuses = config.Statuses{
+	Initial: []string{"CREATED"}, Active: []string{"NORMAL", "REISSUED"}, Temporary: []string{"BLOCKED"}, Terminal: []string{"LOST", "EXPIRED"},
+}
+
+func testPAN(t *testing.T, body string) iso.PAN {
+	t.Helper()
+	pan, err := iso.ParsePAN(body + string(iso.LuhnDigit(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pan
+}
+
+func testKnown(t *testing.T, status string, decided ledger.Decided) *ledger.Known {
+	return &ledger.Known{Decided: decided, Card: rules.Card{Card: extract.Card{ID: 7, Status: status, PSN: 1, Expiry: 202911, PAN: testPAN(t, "411111000000001")}}}
+}
+
+// What an extract may overwrite, card by card (docs/files.md).
+func TestExtractAgainstWhatWeDecided(t *testing.T) {
+	all := ledger.DecidedPAN | ledger.DecidedPSN | ledger.DecidedExpiry | ledger.DecidedStatus
+	for _, c := range []struct {
+		name      string
+		have      string
+		decided   ledger.Decided
+		change    func(*extract.Card)
+		want      func(extract.Card) bool
+		conflicts int
+		left      ledger.Decided
+		activated bool
+	}{
+		{"what nobody decided is the extract's", "NORMAL", 0, func(c *extract.Card) { c.PSN, c.Expiry, c.Status = 3, 203001, "BLOCKED" },
+			func(c extract.Card) bool { return c.PSN == 3 && c.Expiry == 203001 && c.Status == "BLOCKED" }, 0, 0, false},
+		{"what we decided stays until the extract shows it", "NORMAL", all, func(c *extract.Card) { c.PSN, c.Expiry = 0, 202701 },
+			func(c extract.Card) bool { return c.PSN == 1 && c.Expiry == 202911 }, 2, ledger.DecidedPSN | ledger.DecidedExpiry, false},
+		{"an extract that shows ours has its fields back", "NORMAL", all, func(*extract.Card) {},
+			func(c extract.Card) bool { return c.PSN == 1 }, 0, 0, false},
+		{"another number is a conflict", "NORMAL", ledger.DecidedPAN, func(c *extract.Card) { c.PAN = testPAN(t, "411111000000002") },
+			func(c extract.Card) bool { return c.PAN.Equal(testPAN(t, "411111000000001")) }, 1, ledger.DecidedPAN, false},
+		{"a final status never moves back", "LOST", 0, func(c *extract.Card) { c.Status = "NORMAL" },
+			func(c extract.Card) bool { return c.Status == "LOST" }, 1, 0, false},
+		{"from one final status to another", "LOST", 0, func(c *extract.Card) { c.Status = "EXPIRED" },
+			func(c extract.Card) bool { return c.Status == "EXPIRED" }, 0, 0, false},
+		{"a card that we made becomes active", "CREATED", ledger.DecidedStatus, func(c *extract.Card) { c.Status = "NORMAL" },
+			func(c extract.Card) bool { return c.Status == "NORMAL" }, 0, 0, true},
+	} {
+		have := testKnown(t, c.have, c.decided)
+		card := have.Card.Card
+		c.change(&card)
+		got, conflicts := merge(have, card, testStatuses)
+		if !c.want(got.Card) || len(conflicts) != c.conflicts || got.Decided != c.left || got.Activated != c.activated {
+			t.Errorf("%s: status %s PSN %d expiry %s, %d conflicts, decided %b, activated %v", c.name,
+				got.Card.Status, got.Card.PSN, got.Card.Expiry, len(conflicts), got.Decided, got.Activated)
+		}
+	}
+}
+
+func TestOurEmbossingCountsAgainstTheExtractsShipment(t *testing.T) {
+	sent := time.Date(2026, 11, 20, 22, 0, 0, 0, time.UTC)
+	have := testKnown(t, "NORMAL", 0)
+	have.Last = &rules.Embossing{UID: "U", State: "SENT", SentAt: sent}
+	card := have.Card.Card
+	card.ShipmentStatus, card.ShippedAt = "DELIVERED", sent.Add(time.Hour)
+	got, conflicts := merge(have, card, testStatuses)
+	if got.Card.ShipmentStatus != "" || len(conflicts) != 1 {
+		t.Errorf("shipment %q with %d conflicts; ours must stay and the difference be listed", got.Card.ShipmentStatus, len(conflicts))
+	}
+}
+
+func TestACardNumberInAnotherColumnIsFound(t *testing.T) {
+	card := extract.Card{PAN: testPAN(t, "411111000000001"), AccountNumber: "4111 1100 0000 0013"}
+	if column, found := ownNumberElsewhere(card); !found || column != "account_number" {
+		t.Errorf("found %v in %q", found, column)
+	}
+	card.AccountNumber = "DE0012345"
+	if column, found := ownNumberElsewhere(card); found {
+		t.Errorf("column %s holds no card number", column)
+	}
+}
