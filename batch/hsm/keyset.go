@@ -16,7 +16,6 @@ import (
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
-	"reemboss/batch/ledger"
 	"reemboss/formats/iso"
 )
 
@@ -38,7 +37,7 @@ var (
 // Every key has an id and a check value, see [Keyset.Keys]; of a kind there
 // may be several keys, one of them primary, so that a rotation is a new key.
 // The file is described at [CreateKeyset]. A Keyset may be used by several
-// goroutines, and is a [ledger.Vault] and a [Verifier].
+// goroutines, and is a ledger.Vault and a [Verifier].
 type Keyset struct {
 	path string
 	kek  cipher.AEAD
@@ -56,8 +55,7 @@ type Keyset struct {
 }
 
 var (
-	_ ledger.Vault = (*Keyset)(nil)
-	_ Verifier     = (*Keyset)(nil)
+	_ Verifier = (*Keyset)(nil)
 )
 
 // ready makes the ciphers of the held keys.
@@ -82,7 +80,7 @@ func (k *Keyset) ready() error {
 	return nil
 }
 
-// SealPAN implements [ledger.Vault]: AES-256-GCM under the primary key with the
+// SealPAN implements ledger.Vault: AES-256-GCM under the primary key with the
 // card id as associated data; 33 bytes longer than the number.
 func (k *Keyset) SealPAN(cardID int64, p iso.PAN) ([]byte, error) {
 	if p.IsZero() {
@@ -95,7 +93,7 @@ func (k *Keyset) SealPAN(cardID int64, p iso.PAN) ([]byte, error) {
 	return sealed, nil
 }
 
-// OpenPAN implements [ledger.Vault]. The error wraps [ErrSealed]: other bytes,
+// OpenPAN implements ledger.Vault. The error wraps [ErrSealed]: other bytes,
 // another card id, or a key that the keyset does not have.
 func (k *Keyset) OpenPAN(cardID int64, sealed []byte) (iso.PAN, error) {
 	digits, err := k.seal.Decrypt(sealed, cardContext(cardID))
@@ -113,7 +111,7 @@ func cardContext(cardID int64) []byte {
 	return binary.BigEndian.AppendUint64(nil, uint64(cardID))
 }
 
-// IndexPAN implements [ledger.Vault]: HMAC-SHA-256 of all digits.
+// IndexPAN implements ledger.Vault: HMAC-SHA-256 of all digits.
 func (k *Keyset) IndexPAN(p iso.PAN) []byte {
 	mac := k.index.get()
 	defer k.index.put(mac)
@@ -121,7 +119,7 @@ func (k *Keyset) IndexPAN(p iso.PAN) []byte {
 	return mac.Sum(make([]byte, 0, sha256.Size))
 }
 
-// IndexKeyID implements [ledger.Vault].
+// IndexKeyID implements ledger.Vault.
 func (k *Keyset) IndexKeyID() string { return k.indexID }
 
 // Digest is HMAC-SHA-256 over purpose and parts under the digest key, in

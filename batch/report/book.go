@@ -75,7 +75,7 @@ type column struct {
 
 // sheet writes a table: a frozen header with a filter, text as text, numbers as numbers.
 func (b *book) sheet(name string, columns []column, rows int, row func(i int) []any) error {
-	if _, err := b.file.NewSheet(name); err != nil {
+	if err := b.newSheet(name); err != nil {
 		return err
 	}
 	s, err := b.file.NewStreamWriter(name)
@@ -132,10 +132,22 @@ func (b *book) holds(ok bool) excelize.Cell {
 	return excelize.Cell{StyleID: b.alarm, Value: "DOES NOT HOLD"}
 }
 
+// newSheet makes a sheet that prints on as many landscape pages as it is long, and one wide.
+func (b *book) newSheet(name string) error {
+	if _, err := b.file.NewSheet(name); err != nil {
+		return err
+	}
+	landscape, a4, one, endless, fit := "landscape", 9, 1, 0, true
+	if err := b.file.SetSheetProps(name, &excelize.SheetPropsOptions{FitToPage: &fit}); err != nil {
+		return err
+	}
+	return b.file.SetPageLayout(name, &excelize.PageLayoutOptions{Orientation: &landscape, Size: &a4, FitToWidth: &one, FitToHeight: &endless})
+}
+
 // summary is the first sheet: verdict, balances, what needs a person, counts with a chart.
 func (b *book) summary(r *Reconciliation) error {
 	const name = "Summary"
-	if _, err := b.file.NewSheet(name); err != nil {
+	if err := b.newSheet(name); err != nil {
 		return err
 	}
 	s, err := b.file.NewStreamWriter(name)

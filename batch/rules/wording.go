@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"reemboss/formats/iso"
 )
 
 // Longest values that a message repeats.
@@ -72,8 +74,14 @@ func harmless(sentence string) string {
 	return strings.TrimSuffix(sentence, ".")
 }
 
-// shownID is a card id as a message may repeat it.
-func shownID(id int64) string { return strings.Trim(shown(strconv.FormatInt(id, 10)), `"`) }
+// shownID is the id of a card that a person is sent to: whole, or the sentence is of no use, unless it is as long as a card number.
+func shownID(id int64) string {
+	text := strconv.FormatInt(id, 10)
+	if len(text) < iso.MinPANLength {
+		return text
+	}
+	return strings.Trim(shown(text), `"`)
+}
 
 // asSentence makes a whole sentence of what a reader said; where it said nothing, the code speaks.
 func asSentence(text string, code Code) string {
