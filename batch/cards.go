@@ -104,6 +104,9 @@ func (n *Night) imported(ctx context.Context, f ledger.RequestFile) error {
 	if _, err := os.Lstat(n.Path(f.Final)); errors.Is(err, fs.ErrNotExist) {
 		f.Final += ".result.csv"
 	}
+	if _, err := os.Lstat(n.Path(f.Final)); err != nil {
+		return fmt.Errorf("the extract %s is neither in %s nor in %s; somebody took it away", printable(f.Name), f.Intake, f.Final)
+	}
 	f.State = ledger.Answered
 	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("cards.imported", printable(f.Name), strings.Join(f.Notes, "; ")))
 }

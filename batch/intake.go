@@ -76,6 +76,9 @@ func (n *Night) claimed(ctx context.Context) error {
 		_, err := os.Lstat(n.Path(f.Intake))
 		switch {
 		case err == nil:
+			if err := n.dropMarker(f); err != nil {
+				return err
+			}
 			f.State = ledger.Claimed
 			if err := n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.taken", f.Name, "")); err != nil {
 				return err
@@ -117,6 +120,7 @@ func (n *Night) take(ctx context.Context) error {
 	again := first
 	for _, c := range first {
 		if !c.marked {
+			n.at("intake/looked")
 			if err := n.Sleep(ctx, n.Config.Intake.StableFor); err != nil {
 				return err
 			}
@@ -237,13 +241,23 @@ func (n *Night) claim(ctx context.Context, c candidate, number int) error {
 		return n.Ledger.DropFile(ctx, id)
 	}
 	n.at("intake/renamed")
-	if c.marked {
-		if err := durable.Remove(c.path() + n.Config.Intake.DoneMarker); err != nil {
-			return err
-		}
+	if err := n.dropMarker(f); err != nil {
+		return err
 	}
 	f.State = ledger.Claimed
 	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.taken", printable(f.Name), ""))
+}
+
+// dropMarker removes the done-marker of a file that was taken, or it would speak for the next file of that name.
+func (n *Night) dropMarker(f ledger.RequestFile) error {
+	if n.Config.Intake.DoneMarker == "" {
+		return nil
+	}
+	box := n.Inbox()
+	if f.Extract {
+		box = n.InboxCards()
+	}
+	return durable.Remove(filepath.Join(box, f.Name) + n.Config.Intake.DoneMarker)
 }
 
 // plain takes the path out of a file error: workspace paths mean nothing to the reader of a report.

@@ -109,7 +109,7 @@ func (n *Night) failed(ctx context.Context, f ledger.BureauFile, why string) err
 		return nil
 	}
 	return n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{now.State}, To: now.State,
-		At: n.Now(), RunID: n.run.ID, Error: why})
+		At: n.Now(), RunID: n.run.ID, Size: now.Size, SHA256: now.SHA256, Error: why})
 }
 
 // sendOne delivers one frozen file from the state it is in.

@@ -152,7 +152,7 @@ func TestEachCodeHasItsRow(t *testing.T) {
 		{AlreadyRequested, "", func(q *question) {
 			q.in.Card.Last = &Embossing{UID: "E-1", State: "PLANNED", FileID: 6, RowDigest: "row"}
 		}, "already open"},
-		{CardAlreadyReplaced, "3", func(q *question) { q.in.Card.Successor = 900000000001 }, "card ********0001"},
+		{CardAlreadyReplaced, "3", func(q *question) { q.in.Card.Successor = 900000000001 }, "card 900000000001"},
 		{CardInTransit, "3", func(q *question) { q.in.Card.Last = sentAgo(14*day - time.Second) }, "Unable to reissue card as last reissued card is still in shipment"},
 		{CardInTransit, "", func(q *question) { q.in.Card.Last = sentAgo(time.Hour) }, "Unable to reissue card as last reissued card is still in shipment"},
 		{CardInTransit, "5", func(q *question) { q.in.Card.Last = sentAgo(day - time.Second) }, "cannot have come back before 1 day"},

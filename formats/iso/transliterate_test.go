@@ -15,6 +15,13 @@ func TestTransliterateWritesOnlyWhatIsLacking(t *testing.T) {
 		{"Ærøskøbing", "AErøskøbing", func(r rune) bool { return ascii(r) || r == 'ø' }},
 		{"O’Brien", "O'Brien", latin1},
 		{"Łódź", "Lódz", latin1},
+		{"東京", "Dong Jing", latin1}, // each sign alone is "Dong " and "Jing "
+		{"東京 1", "Dong Jing  1", latin1},
+		{"दिल्ली", "dillii", latin1},       // vowel signs and a virama are marks
+		{"x\u0338 ́y", "x y", latin1},      // marks that no letter takes up
+		{"القاهرة 5", "اlqاhr@ 5", latin1}, // a letter without a transliteration is the layout's to name
+		{"blank ", "blank ", latin1},
+		{"Łódź ", "Lódz ", latin1},
 		{"snowman ☃", "snowman ☃", latin1},
 	} {
 		if got := Transliterate(c.in, c.has); got != c.want {

@@ -13,6 +13,8 @@ import re
 import sys
 import xml.etree.ElementTree as tree
 
+from tracks import TRACKS, luhn
+
 MASKED = sys.argv[1:] == ["--masked"]
 MUST, MAY = True, False
 
@@ -36,22 +38,6 @@ CHIP = [("TYPE", 10, MAY), ("PAN", 19, MAY), ("PAN_SEQ", 2, MAY), ("NAME", 26, M
 LEFT_OUT = {"MOBILE", "TRACK1", "TRACK2", "TRACK3", "EMBOSS_CVC2", "PINBLOCK", "CHIP"}
 REQUEST_TYPES = {"New", "Replacement", "PIN_MAILER", "NEW_WITH_PINM", "REPL_WITH_PINM"}
 TECHNOLOGIES = {"Mag", "Chip&PIN", "Chip&PIN&Contactless"}
-NAME = r"(?P<name>[A-Z0-9 .\-]*/[A-Z0-9 .\-]*)"
-
-# The two schemes' tracks, from the first digit to the last.
-TRACKS = {
-    "mastercard": {
-        "TRACK1": r"B(?P<pan>\d{16})\^" + NAME + r"\^(?P<expiry>\d{4})(?P<service>\d{3})00000(?P<cvv>\d{3})0000000",
-        "TRACK2": r"(?P<pan>\d{16})=(?P<expiry>\d{4})(?P<service>\d{3})000000(?P<validity>\d\d)(?P<cvv>\d{3})(?P<psn>\d\d)",
-        "CHIP": r"(?P<pan>\d{16})D(?P<expiry>\d{4})(?P<service>\d{3})000000(?P<validity>\d\d)(?P<cvv>\d{3})(?P<psn>\d\d)F",
-    },
-    "visa": {
-        "TRACK1": r"B(?P<pan>\d{13,19})\^" + NAME + r"\^(?P<expiry>\d{4})(?P<service>\d{3})00(?P<cvv>\d{3})000000",
-        "TRACK2": r"(?P<pan>\d{13,19})=(?P<expiry>\d{4})(?P<service>\d{3})(?P<cvv>\d{3})00000",
-        "CHIP": r"(?P<pan>\d{13,19})D(?P<expiry>\d{4})(?P<service>\d{3})(?P<cvv>\d{3})00000F?",
-    },
-}
-
 where, wrong = "the file", []
 
 
@@ -87,11 +73,6 @@ def form(name, text, pattern):
     found = re.fullmatch(pattern, text)
     must(found, "%s has not its form" % name)
     return found.groupdict() if found else {}
-
-
-def luhn(pan):
-    digits = [int(d) for d in reversed(pan)]
-    return (sum(digits[::2]) + sum(sum(divmod(2 * d, 10)) for d in digits[1::2])) % 10 == 0
 
 
 def read_card(card):
@@ -170,7 +151,9 @@ def read_record(record):
     form("COUNTRY", carrier.get("COUNTRY", ""), r"\d{3}")
     form("LANG", carrier.get("LANG", ""), r"[a-z]{2}|")
     out = read_card(record.find("CARD"))
-    out.update(uid=got.get("UID"), request=got.get("REQUEST_TYPE"), carrier=carrier, account=got.get("CUST_ACCNO"))
+    out.update(uid=got.get("UID"), request=got.get("REQUEST_TYPE"), account=got.get("CUST_ACCNO"), delivery=carrier.get("DELV_METHOD"), code=carrier.get("DELV_CODE"),
+               first=carrier.get("FNAME"), last=carrier.get("SNAME"), address1=carrier.get("ADD1"), city=carrier.get("CITY"),
+               postcode=carrier.get("POSTCODE"), country=carrier.get("COUNTRY"), mobile=carrier.get("MOBILE"))
     return out
 
 
@@ -196,7 +179,7 @@ for product in root[1:]:
         found = read_record(record)
         found["product"] = reference
         records.append(found)
-        code = found["carrier"].get("DELV_CODE")
+        code = found["code"]
         if code and code != last:
             must(code not in closed, "carriers of one DELV_CODE do not stand together")
             closed.add(code)

@@ -10,6 +10,8 @@ import json
 import re
 import sys
 
+from tracks import TRACKS, luhn
+
 MASKED = sys.argv[1:] == ["--masked"]
 LENGTH = 1300
 # What a bureau's programmer would type: first column, columns.
@@ -29,6 +31,30 @@ def must(holds, line, what):
 
 def cut(line, at, length):
     return line[at - 1:at - 1 + length].decode("cp1252")
+
+
+def take_tracks(n, got):
+    """Takes the tracks apart, holds them against the record and puts what only they tell into it."""
+    scheme = "mastercard" if got["pan"].startswith("5") else "visa"
+    must(luhn(got["pan"]), n, "the check digit of the number is wrong")
+    for name, form in (("track1", "TRACK1"), ("track2", "TRACK2"), ("chip1", "TRACK1"), ("chip2", "CHIP")):
+        if name.startswith("chip") and not got["chip_type"]:
+            must(got[name] == "", n, "a card without chip has %s" % name)
+            continue
+        found = re.fullmatch(TRACKS[scheme][form], got[name])
+        must(found, n, "%s has not its form" % name)
+        if not found:
+            continue
+        of = found.groupdict()
+        must((of["pan"], of["expiry"], of["service"]) == (got["pan"], got["expiry"][:4], got["service"]), n, "%s belongs to another card" % name)
+        must(of.get("psn") in (None, got["psn"]), n, "%s has another PSN" % name)
+        value = "icvv" if name.startswith("chip") else "cvv1"
+        must(got.setdefault(value, of["cvv"]) == of["cvv"], n, "the tracks carry different values")
+        must(got.get("name") in ("", of.get("name", got["name"])), n, "%s has another name than the chip" % name)
+        if of.get("name") and not got["name"]:
+            got["name"] = of["name"]
+        got["validity"] = of.get("validity") or got.get("validity")
+    got.update(scheme=scheme, expiry=got["expiry"][:4])
 
 
 raw = sys.stdin.buffer.read()
@@ -57,7 +83,7 @@ for n, line in enumerate(lines[1:-1], 2):
     else:
         total += int(got["pan"][-10:])
         must(got["shown"].replace(" ", "") == got["pan"], n, "the embossed number is another")
-        must(got["track1"].startswith("B" + got["pan"] + "^") and got["track2"].startswith(got["pan"] + "=" + got["expiry"][:4] + got["service"]), n, "a track belongs to another card")
+        take_tracks(n, got)
     records.append(got)
 if MASKED:
     must(set(cut(trailer, 12, 16)) == {"*"}, len(lines), "the hash total is not hidden")

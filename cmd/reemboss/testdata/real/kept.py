@@ -25,7 +25,19 @@ def same(what, a, b):
 
 
 def look(cell):
-    return [repr(part) for part in (cell.font, cell.fill, cell.border, cell.alignment, cell.number_format, cell.protection)]
+    """Every attribute of the cell's style by its path, such as font.color.rgb."""
+    found = {"number_format": cell.number_format}
+
+    def walk(path, part):
+        if not hasattr(part, "__elements__"):
+            found[path] = part
+            return
+        for name in tuple(part.__elements__) + tuple(part.__attrs__):
+            walk(path + "." + name, getattr(part, name))
+
+    for name in ("font", "fill", "border", "alignment", "protection"):
+        walk(name, getattr(cell, name))
+    return {path: value for path, value in found.items() if value is not None}
 
 
 def rules(sheet):
@@ -45,7 +57,9 @@ for sheet in was:
             else:
                 same(at, cell.value, there.value)
                 same(at + ", type", cell.data_type, there.data_type)
-            same(at + ", look", look(cell), look(there))
+            before, after = look(cell), look(there)
+            for path in sorted(set(before) | set(after)):
+                same(at + ", " + path, before.get(path), after.get(path))
             same(at + ", note", cell.comment and (cell.comment.text, cell.comment.author), there.comment and (there.comment.text, there.comment.author))
             same(at + ", link", cell.hyperlink and cell.hyperlink.target, there.hyperlink and there.hyperlink.target)
     widths = {k: (d.width, d.hidden, d.min, d.max) for k, d in sheet.column_dimensions.items()}
