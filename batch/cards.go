@@ -21,6 +21,7 @@ import (
 	"reemboss/batch/rules"
 	"reemboss/bureau"
 	"reemboss/formats/extract"
+	"reemboss/formats/iso"
 )
 
 // ImportSummary is what became of a card master extract. Rows = Inserted +
@@ -52,8 +53,11 @@ func (n *Night) importExtract(ctx context.Context, f ledger.RequestFile) (Import
 		return ImportSummary{Rows: f.Rows}, n.imported(ctx, f) // put away before a crash
 	}
 	sum, size, err := hashFile(source)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ImportSummary{}, gone(f)
+	}
 	if err != nil {
-		return ImportSummary{}, fmt.Errorf("read the extract %s: %w", printable(f.Name), err)
+		return ImportSummary{}, n.refuseFile(ctx, f, "file_unreadable", fmt.Sprintf("The extract cannot be read: %v. Check its rights and drop it again.", plain(err)), rules.Refused)
 	}
 	f.SHA256, f.Size = sum, size
 	if f.Final == "" {
@@ -334,9 +338,16 @@ func (i *importing) chunk(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("store cards: %w", err)
 		}
+		taken := refusedRow("card_validation_error", "Another card of the registry has this card number and PSN; correct the extract.")
+		stored, failed := map[int64]bool{}, map[int64]bool{}
 		for w, err := range errs {
-			if err != nil {
-				told[of[w]] = refusedRow("card_validation_error", "Another card of the registry has this card number and PSN; correct the extract.")
+			if stored[writes[w].Card.ID] = stored[writes[w].Card.ID] || err == nil; err != nil {
+				failed[writes[w].Card.ID], told[of[w]] = true, taken
+			}
+		}
+		for k := range told { // a row that repeats one that was not stored changed nothing of nothing
+			if id := i.rows[k].Card.ID; told[k].outcome == "unchanged" && failed[id] && !stored[id] {
+				told[k] = taken
 			}
 		}
 	}
@@ -365,17 +376,20 @@ func (i *importing) check(row *extract.Row, have *ledger.Known) importAnswer {
 		}
 		return refusedRow(rules.Code(row.Problems[0].Code), strings.Join(details, "; "))
 	}
-	if _, ok := n.Config.Products[row.Card.Product]; !ok {
-		return refusedRow("card_validation_error", fmt.Sprintf("The configuration has no product %q; correct the extract or configure the product.", limit(n.masker(context.Background())(row.Card.Product), 40)))
+	if column, found := n.numberElsewhere(row.Card); found {
+		return refusedRow("card_validation_error", fmt.Sprintf("Column %s holds a card number, which would then lie in clear; take it out of that column.", column))
 	}
-	if column, found := ownNumberElsewhere(row.Card); found {
-		return refusedRow("card_validation_error", fmt.Sprintf("Column %s repeats the card number, which would then lie in clear; take it out of that column.", column))
+	if _, ok := n.Config.Products[row.Card.Product]; !ok {
+		return refusedRow("card_validation_error", fmt.Sprintf("The configuration has no product %q; correct the extract or configure the product.", limit(maskAll(row.Card.Product), 40)))
 	}
 	if ids := n.Config.NewCardIDs; have == nil && row.Card.ID >= ids.From && row.Card.ID <= ids.To {
 		return refusedRow("card_id_invalid", "The card id lies in new_card_ids, the range that we give to new cards, and we made no such card; correct the id or the range.")
 	}
 	return importAnswer{}
 }
+
+// maskAll hides everything that could be a card number: of an extract's the index may not know them yet.
+func maskAll(text string) string { return iso.MaskSpans(text, iso.FindPANs(text)) }
 
 // sameCard says that a write would change nothing.
 func sameCard(have *ledger.Known, w ledger.CardWrite) bool {
@@ -417,9 +431,11 @@ func (i *importing) tell(ctx context.Context, told []importAnswer) error {
 		}
 		id := ""
 		if row.Card.ID > 0 {
-			id = strconv.FormatInt(row.Card.ID, 10)
+			if id = strconv.FormatInt(row.Card.ID, 10); holdsDigits(id, row.Card.PAN) || i.n.holdsOurNumber(id) {
+				id = maskAll(id)
+			}
 		}
-		if err := i.answers.Write([]string{report.Neutral(row.Sheet), strconv.Itoa(row.Line), id, a.outcome, string(code), report.Neutral(message)}); err != nil {
+		if err := i.answers.Write([]string{report.Neutral(maskAll(row.Sheet)), strconv.Itoa(row.Line), id, a.outcome, string(code), report.Neutral(message)}); err != nil {
 			return err
 		}
 	}

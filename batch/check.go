@@ -53,7 +53,7 @@ func (n *Night) checkPath(ctx context.Context, d *decider, path string, fn func(
 	if err != nil {
 		return whole("file_unreadable", rules.Refused, fmt.Sprintf("The file cannot be read: %v.", plain(err)))
 	}
-	first, err := n.Ledger.SameContent(ctx, sum, n.Now().AddDate(0, 0, -n.Config.Intake.DuplicateDays), 0)
+	first, err := n.sameContent(ctx, ledger.RequestFile{SHA256: sum})
 	if err == nil {
 		return whole("duplicate_file", rules.Duplicate, n.duplicateDetail(first))
 	}
@@ -87,6 +87,7 @@ func (n *Night) checkPath(ctx context.Context, d *decider, path string, fn func(
 			}
 		}
 		rows = rows[:0]
+		d.trim()
 		return ctx.Err()
 	}
 	err = file.Each(func(row *request.Row) error {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -36,9 +36,10 @@ func (n *Night) decide(ctx context.Context) (int64, error) {
 		}
 		rows, err := d.file(ctx, f)
 		items += rows
-		if err != nil {
+		if err := n.troubled(err); err != nil {
 			return items, err
 		}
+		d.forget()
 	}
 	if d.issued > 0 {
 		at := n.Now()
@@ -55,6 +56,8 @@ type decider struct {
 	n       *Night
 	fileID  int64
 	cards   map[int64]*ledger.Known
+	chained []*ledger.Known  // cards in view that have a successor
+	psns    map[string][]int // keyed hash of a number → PSNs given to it in this view
 	priors  map[string]ledger.Prior
 	ranges  map[string]int64 // counters moved in this chunk, their value
 	loaded  map[string]int64 // the same as the ledger has them
@@ -71,6 +74,7 @@ func newDecider(n *Night) *decider {
 
 func (d *decider) forget() {
 	d.cards, d.priors = map[int64]*ledger.Known{}, map[string]ledger.Prior{}
+	d.chained, d.psns = nil, map[string][]int{}
 	d.ranges, d.loaded = map[string]int64{}, map[string]int64{}
 }
 
@@ -83,10 +87,23 @@ func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error)
 		return 0, err
 	}
 	path := n.Path(f.Intake)
-	if sum, _, err := hashFile(path); err != nil {
+	sum, _, err := hashFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, gone(f)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("read %s again: %w", f.Intake, err)
-	} else if sum != f.SHA256 {
-		return 0, fmt.Errorf("%s (%s) changed after it was taken: somebody still writes to it; move it away and start again", f.Intake, printable(f.Name))
+	}
+	if sum != f.SHA256 {
+		return 0, n.grown(ctx, f)
+	}
+	if last == 0 {
+		// A file of the same content may have been decided since this one was checked.
+		if first, err := n.sameContent(ctx, f); err == nil {
+			return 0, n.refuseFile(ctx, f, "duplicate_file", n.duplicateDetail(first), rules.Duplicate)
+		} else if !errors.Is(err, ledger.ErrNotFound) {
+			return 0, err
+		}
 	}
 	file, err := request.Open(path, n.requestOptions())
 	if err != nil {
@@ -137,6 +154,14 @@ func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error)
 	return items, n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.decided", printable(f.Name), fmt.Sprintf("%d rows", f.Rows)))
 }
 
+// grown puts a file back to be checked whole: its sender went on writing after
+// it was taken. Rows that have their answer keep it; those that came later are decided by the next run.
+func (n *Night) grown(ctx context.Context, f ledger.RequestFile) error {
+	n.note("%s was still being written after it was taken; the next run reads it again", printable(f.Name))
+	f.State, f.SHA256, f.Final, f.Notes, f.Rows = ledger.Claimed, "", "", nil, 0
+	return n.Ledger.UpdateFile(ctx, f, nil, nil)
+}
+
 func cloneRow(row *request.Row) *request.Row {
 	c := *row
 	c.Cells = append([]string(nil), row.Cells...)
@@ -171,7 +196,7 @@ func (d *decider) load(ctx context.Context, rows []*request.Row) error {
 	ids := make([]int64, 0, len(rows))
 	var references []string
 	for _, row := range rows {
-		if id, ok := cardID(row.Fields.CardID); ok && d.cards[id] == nil {
+		if id, ok := rules.ParseCardID(row.Fields.CardID); ok && d.cards[id] == nil {
 			ids = append(ids, id)
 		}
 		if r := row.Fields.Reference; r != "" {
@@ -181,14 +206,8 @@ func (d *decider) load(ctx context.Context, rows []*request.Row) error {
 			}
 		}
 	}
-	cards, err := d.n.Ledger.Cards(ctx, ids)
-	if err != nil {
-		return fmt.Errorf("look up cards: %w", err)
-	}
-	for id, card := range cards {
-		if d.cards[id] == nil {
-			d.cards[id] = card
-		}
+	if err := d.view(ctx, ids); err != nil {
+		return err
 	}
 	if len(references) == 0 {
 		return nil
@@ -203,13 +222,53 @@ func (d *decider) load(ctx context.Context, rows []*request.Row) error {
 	return nil
 }
 
-// cardID reads a card id: 1 to 18 digits (files.md).
-func cardID(text string) (int64, bool) {
-	if len(text) == 0 || len(text) > 18 || strings.Trim(text, "0123456789") != "" {
-		return 0, false
+// view looks cards up, and the successors of those that were replaced: an order
+// for the last card of a chain concerns every card before it.
+func (d *decider) view(ctx context.Context, ids []int64) error {
+	for len(ids) > 0 {
+		cards, err := d.n.Ledger.Cards(ctx, ids)
+		if err != nil {
+			return fmt.Errorf("look up cards: %w", err)
+		}
+		ids = ids[:0]
+		for id, card := range cards {
+			if d.cards[id] != nil {
+				continue
+			}
+			d.cards[id] = card
+			if card.Successor == 0 {
+				continue
+			}
+			d.chained = append(d.chained, card)
+			if d.cards[card.Successor] == nil {
+				ids = append(ids, card.Successor)
+			}
+		}
 	}
-	id, err := strconv.ParseInt(text, 10, 64)
-	return id, err == nil
+	return nil
+}
+
+// ends says whether the chain of replacements that begins at a card comes to id.
+func (d *decider) ends(card *ledger.Known, id int64) bool {
+	for range d.chained { // no chain is longer, and none runs in a circle for ever
+		if card.Successor == id {
+			return true
+		}
+		if card = d.cards[card.Successor]; card == nil || card.Successor == 0 {
+			return false
+		}
+	}
+	return false
+}
+
+// trim forgets cards that no row changed. [Night.Check] commits nothing and so
+// keeps what its rows changed, and only that.
+func (d *decider) trim() {
+	for id, card := range d.cards {
+		if (card.Open == nil || card.Open.State != viewed) && card.Successor == 0 {
+			delete(d.cards, id)
+		}
+	}
 }
 
 // row decides and issues one row; what follows from it goes into c and into the view.
@@ -222,7 +281,7 @@ func (d *decider) row(ctx context.Context, row *request.Row, mask func(string) s
 		ContentDigest: n.contentDigest(row),
 	}
 	var known *ledger.Known
-	if id, ok := cardID(row.Fields.CardID); ok {
+	if id, ok := rules.ParseCardID(row.Fields.CardID); ok {
 		if known = d.cards[id]; known != nil {
 			in.Card = &known.Card
 		}
@@ -274,7 +333,7 @@ func repeat(answer *ledger.Answer, first ledger.Answer) {
 
 func (d *decider) answer(row *request.Row, in rules.Input, dec rules.Decision, reference string, mask func(string) string) ledger.Answer {
 	a := ledger.Answer{
-		FileID: d.fileID, Pos: row.Pos, RunID: d.n.run.ID, Sheet: row.Sheet, Line: row.Line, Kind: row.Kind,
+		FileID: d.fileID, Pos: row.Pos, RunID: d.n.run.ID, Sheet: mask(row.Sheet), Line: row.Line, Kind: row.Kind,
 		CardID: mask(row.Fields.CardID), Outcome: dec.Outcome, Class: rules.Class(dec.Code), Code: dec.Code,
 		Reference: reference, Submitter: mask(row.Fields.Submitter),
 		ContentDigest: in.ContentDigest, RowDigest: in.RowDigest,

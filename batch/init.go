@@ -63,7 +63,7 @@ type sampleKeys struct {
 }
 
 func writeBytes(path string, content []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
 		return err
 	}
 	return durable.Write(path, func(w io.Writer) error {

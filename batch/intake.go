@@ -15,6 +15,7 @@ import (
 
 	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
+	"reemboss/batch/report"
 	"reemboss/batch/rules"
 	"reemboss/formats/iso"
 	"reemboss/formats/request"
@@ -31,16 +32,33 @@ func (n *Night) intake(ctx context.Context) (int64, error) {
 	if err := n.claimed(ctx); err != nil {
 		return 0, err
 	}
-	if err := n.take(ctx); err != nil {
+	ready, err := n.ready(ctx)
+	if err != nil {
 		return 0, err
 	}
+	var items int64
+	for _, extracts := range []bool{true, false} {
+		if err := n.take(ctx, ready, extracts); err != nil {
+			return items, err
+		}
+		read, err := n.readTaken(ctx, extracts)
+		items += read
+		if err != nil {
+			return items, err
+		}
+	}
+	return items, nil
+}
+
+// readTaken imports the extracts that were taken, or checks the request files.
+func (n *Night) readTaken(ctx context.Context, extracts bool) (int64, error) {
 	files, err := n.Ledger.OpenFiles(ctx)
 	if err != nil {
 		return 0, err
 	}
 	var items int64
 	for _, f := range files {
-		if f.State != ledger.Claimed {
+		if f.State != ledger.Claimed || f.Extract != extracts {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -48,13 +66,13 @@ func (n *Night) intake(ctx context.Context) (int64, error) {
 		}
 		if f.Extract {
 			summary, err := n.importExtract(ctx, f)
-			if err != nil {
+			if err := n.troubled(err); err != nil {
 				return items, err
 			}
 			items += summary.Rows
 			continue
 		}
-		if err := n.checkFile(ctx, f); err != nil {
+		if err := n.troubled(n.checkFile(ctx, f)); err != nil {
 			return items, err
 		}
 		items++
@@ -80,7 +98,7 @@ func (n *Night) claimed(ctx context.Context) error {
 				return err
 			}
 			f.State = ledger.Claimed
-			if err := n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.taken", f.Name, "")); err != nil {
+			if err := n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.taken", printable(f.Name), "")); err != nil {
 				return err
 			}
 		case errors.Is(err, fs.ErrNotExist):
@@ -110,22 +128,22 @@ type candidate struct {
 
 func (c candidate) path() string { return filepath.Join(c.folder, c.name) }
 
-// take claims the files that are complete: the done-marker is there, or two
+// ready gives the files that may be taken: the done-marker is there, or two
 // looks show the same size and time. The others stay for the next run.
-func (n *Night) take(ctx context.Context) error {
-	first, err := n.look()
+func (n *Night) ready(ctx context.Context) (list []candidate, err error) {
+	first, err := n.look(ctx)
 	if err != nil || len(first) == 0 {
-		return err
+		return nil, err
 	}
 	again := first
 	for _, c := range first {
 		if !c.marked {
 			n.at("intake/looked")
 			if err := n.Sleep(ctx, n.Config.Intake.StableFor); err != nil {
-				return err
+				return nil, err
 			}
-			if again, err = n.look(); err != nil {
-				return err
+			if again, err = n.look(ctx); err != nil {
+				return nil, err
 			}
 			break
 		}
@@ -134,26 +152,50 @@ func (n *Night) take(ctx context.Context) error {
 	for _, c := range again {
 		seen[c.path()] = c
 	}
-	for i, c := range first {
+	for _, c := range first {
 		now, there := seen[c.path()]
 		if !there {
 			continue
 		}
 		if !now.marked && (now.size != c.size || !now.changed.Equal(c.changed)) {
-			n.note("%s is still being written; it is left in the inbox for the next run", n.Relative(c.path()))
+			n.note("%s is still being written; it is left in the inbox for the next run", filepath.Join(n.Relative(c.folder), n.shown(ctx, c.name)))
 			continue
 		}
-		if err := n.claim(ctx, now, i+1); err != nil {
+		list = append(list, now)
+	}
+	return list, nil
+}
+
+// take claims the extracts among the files that are ready, or the others.
+func (n *Night) take(ctx context.Context, ready []candidate, extracts bool) error {
+	for i, c := range ready {
+		if c.extract != extracts {
+			continue
+		}
+		if err := n.claim(ctx, c, i+1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// shown is a sender's file name as it may be told and kept: a card number in it, if the index knows it by now, is masked.
+func (n *Night) shown(ctx context.Context, name string) string {
+	return maskedName(printable(name), n.masker(ctx))
+}
+
+// maskedName masks with x: an asterisk in a file name is a trap for every shell.
+func maskedName(name string, mask func(string) string) string {
+	if masked := mask(name); masked != name {
+		return strings.ReplaceAll(masked, "*", "x")
+	}
+	return name
+}
+
 // look lists the files of both inboxes, extracts first, each in the order of
 // names. Folders, hidden files, done-markers and links are not files for us; a
 // link is named in the report.
-func (n *Night) look() ([]candidate, error) {
+func (n *Night) look(ctx context.Context) ([]candidate, error) {
 	var list []candidate
 	for _, box := range []struct {
 		folder  string
@@ -175,7 +217,7 @@ func (n *Night) look() ([]candidate, error) {
 				return nil, fmt.Errorf("look at %s in %s: %w", e.Name(), n.Relative(box.folder), err)
 			}
 			if !info.Mode().IsRegular() {
-				n.noteOnce("%s in %s is a link or a device, not a file; it is left alone: put the file itself there", printable(e.Name()), n.Relative(box.folder))
+				n.noteOnce("%s in %s is a link or a device, not a file; it is left alone: put the file itself there", n.shown(ctx, e.Name()), n.Relative(box.folder))
 				continue
 			}
 			c := candidate{folder: box.folder, name: e.Name(), extract: box.extract, size: info.Size(), changed: info.ModTime()}
@@ -225,11 +267,11 @@ func (n *Night) claim(ctx context.Context, c candidate, number int) error {
 			return fmt.Errorf("look at %s: %w", n.Relative(place), err)
 		}
 	}
-	f := ledger.RequestFile{RunID: n.run.ID, Extract: c.extract, Name: c.name, Intake: n.Relative(place),
+	f := ledger.RequestFile{RunID: n.run.ID, Extract: c.extract, Name: n.shown(ctx, c.name), Intake: n.Relative(place),
 		Size: c.size, State: ledger.Claiming, ClaimedAt: n.Now()}
 	id, err := n.Ledger.AddFile(ctx, f)
 	if err != nil {
-		return fmt.Errorf("record %s: %w", printable(c.name), err)
+		return fmt.Errorf("record %s: %w", printable(f.Name), err)
 	}
 	f.ID = id
 	n.at("intake/claiming")
@@ -237,7 +279,7 @@ func (n *Night) claim(ctx context.Context, c candidate, number int) error {
 		if errors.Is(err, fs.ErrNotExist) { // the sender took it back
 			return n.Ledger.DropFile(ctx, id)
 		}
-		n.note("%s could not be taken: %v; it stays in the inbox", printable(c.name), plain(err))
+		n.note("%s could not be taken: %v; it stays in the inbox", printable(f.Name), plain(err))
 		return n.Ledger.DropFile(ctx, id)
 	}
 	n.at("intake/renamed")
@@ -278,12 +320,14 @@ func plain(err error) error {
 func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 	path := n.Path(f.Intake)
 	sum, size, err := hashFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return gone(f)
+	}
 	if err != nil {
 		return n.refuseFile(ctx, f, "file_unreadable", fmt.Sprintf("The file cannot be read: %v. Check its rights and drop it again.", plain(err)), rules.Refused)
 	}
 	f.SHA256, f.Size = sum, size
-	since := n.Now().AddDate(0, 0, -n.Config.Intake.DuplicateDays)
-	first, err := n.Ledger.SameContent(ctx, sum, since, f.ID)
+	first, err := n.sameContent(ctx, f)
 	if err == nil {
 		return n.refuseFile(ctx, f, "duplicate_file", n.duplicateDetail(first), rules.Duplicate)
 	}
@@ -321,6 +365,10 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 		return err
 	}
 	f.Notes = file.Notes()
+	mask := n.masker(ctx)
+	for i, note := range f.Notes {
+		f.Notes[i] = mask(note) // they name sheets
+	}
 	f.HoldsPAN = scan.found
 	if !f.HoldsPAN {
 		// Title rows, other sheets, comments and document properties are no rows, yet they stay with the file.
@@ -330,6 +378,11 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 	}
 	f.State = ledger.Checked
 	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.checked", printable(f.Name), fmt.Sprintf("%d rows, SHA-256 %s", f.Rows, f.SHA256)))
+}
+
+// sameContent finds an earlier file with the content of f of which a row was accepted; ledger.ErrNotFound.
+func (n *Night) sameContent(ctx context.Context, f ledger.RequestFile) (ledger.RequestFile, error) {
+	return n.Ledger.SameContent(ctx, f.SHA256, n.Now().AddDate(0, 0, -n.Config.Intake.DuplicateDays), f.ID)
 }
 
 // duplicateDetail says where the same content was taken first.
@@ -382,6 +435,29 @@ func hashFile(path string) (sum string, size int64, err error) {
 		return "", 0, err
 	}
 	return hex.EncodeToString(h.Sum(nil)), size, nil
+}
+
+// fileTrouble is what keeps one file of the inbox where it is while the others
+// go on; a person settles it.
+type fileTrouble struct{ what, why string }
+
+func (t *fileTrouble) Error() string { return t.what + ": " + t.why }
+
+// troubled keeps a file's trouble for the report; any other error is given back.
+func (n *Night) troubled(err error) error {
+	var t *fileTrouble
+	if !errors.As(err, &t) {
+		return err
+	}
+	n.Log.Error().Str("run", n.run.ID).Msg(t.Error())
+	n.needs = append(n.needs, report.Need{What: t.what, Why: t.why})
+	return nil
+}
+
+// gone is the trouble of a file that somebody took out of state/intake/.
+func gone(f ledger.RequestFile) error {
+	return &fileTrouble{what: fmt.Sprintf("%s cannot go on", printable(f.Name)),
+		why: fmt.Sprintf("its bytes are no longer in %s; put the very file back there under that name", f.Intake)}
 }
 
 // panScan asks the index about everything that could be a card number, many at a time.

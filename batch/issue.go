@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"reemboss/batch/issue"
@@ -22,6 +23,9 @@ type panRange struct {
 	name  string
 	alloc *issue.Allocator
 }
+
+// viewed is the state of an order that a row of this view opened.
+const viewed = string(ledger.Queued)
 
 func rangeCounter(name string) string { return "range/" + name }
 
@@ -60,7 +64,11 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 		embossed.Expiry = issue.NewExpiry(plan.BusinessDate, product.ValidityMonths, 0)
 		embossed.Status = plan.NewStatus
 	default:
-		embossed.PSN = issue.NextPSN(known.PSN)
+		psn, err := d.nextPSN(ctx, known)
+		if err != nil {
+			return nil, nil, err
+		}
+		embossed.PSN = psn
 		embossed.Expiry = issue.NewExpiry(plan.BusinessDate, product.ValidityMonths, known.Expiry)
 		if plan.NewStatus != "" {
 			embossed.Status = plan.NewStatus
@@ -127,7 +135,7 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 
 // carry puts what the order changes into the chunk and into the view of the rows that follow.
 func (d *decider) carry(known *ledger.Known, embossed extract.Card, plan *rules.Plan, order ledger.Order, digest string, c *ledger.Chunk) {
-	open := &rules.Embossing{UID: order.UID, State: string(ledger.Queued), FileID: d.fileID, RowDigest: digest}
+	open := &rules.Embossing{UID: order.UID, State: viewed, FileID: d.fileID, RowDigest: digest}
 	change := ledger.CardChange{ID: known.ID, CloseTransit: plan.ClosesTransit != ""}
 	switch {
 	case plan.NewPAN:
@@ -136,6 +144,9 @@ func (d *decider) carry(known *ledger.Known, embossed extract.Card, plan *rules.
 		if plan.OldStatus != "" {
 			change.Status = &plan.OldStatus
 			known.Status = plan.OldStatus
+		}
+		if known.Successor == 0 {
+			d.chained = append(d.chained, known)
 		}
 		known.Successor = embossed.ID
 		successor := &ledger.Known{Card: rules.Card{Card: embossed, Last: open, Open: open}}
@@ -147,6 +158,13 @@ func (d *decider) carry(known *ledger.Known, embossed extract.Card, plan *rules.
 			change.Status = &embossed.Status
 		}
 		known.Card.Card = embossed
+		number := string(d.n.keyset.IndexPAN(embossed.PAN))
+		d.psns[number] = append(d.psns[number], embossed.PSN)
+	}
+	for _, before := range d.chained {
+		if d.ends(before, order.EmbossedCardID) {
+			before.Last, before.Open = open, open
+		}
 	}
 	known.Last, known.Open = open, open
 	if change.Status != nil || change.PSN != nil || change.Successor != 0 || change.CloseTransit {
@@ -200,11 +218,33 @@ func (d *decider) nextCardID(ctx context.Context, moved map[string]int64) (int64
 		return 0, err
 	}
 	ids := d.n.Config.NewCardIDs
-	if ids.From+used > ids.To {
-		return 0, errNoNumber
+	for ; ids.From+used <= ids.To; used++ {
+		id := ids.From + used
+		known, err := d.n.Ledger.Cards(ctx, []int64{id})
+		if err != nil {
+			return 0, err
+		}
+		if known[id] == nil { // an extract may have brought cards before the range was set
+			moved[cardIDCounter] = used + 1
+			return id, nil
+		}
 	}
-	moved[cardIDCounter] = used + 1
-	return ids.From + used, nil
+	return 0, errNoNumber
+}
+
+// nextPSN is the PSN of a card that keeps its number: the next one that no
+// other card with the number has (one number may serve several holders).
+func (d *decider) nextPSN(ctx context.Context, known *ledger.Known) (int, error) {
+	taken, err := d.n.Ledger.PSNs(ctx, known.PAN)
+	if err != nil {
+		return 0, err
+	}
+	taken = append(taken, d.psns[string(d.n.keyset.IndexPAN(known.PAN))]...)
+	psn := issue.NextPSN(known.PSN)
+	for slices.Contains(taken, psn) {
+		psn++
+	}
+	return psn, nil
 }
 
 func violation(code rules.Code, detail string) rules.Violation {

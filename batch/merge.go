@@ -2,11 +2,13 @@ package batch
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"reemboss/batch/config"
 	"reemboss/batch/ledger"
 	"reemboss/formats/extract"
+	"reemboss/formats/iso"
 )
 
 // Conflict is a difference between an extract and what we decided; ours stays.
@@ -109,23 +111,40 @@ func contains(list []string, s string) bool {
 	return false
 }
 
-// ownNumberElsewhere names a text column that repeats the card's own number: it would lie in clear in the registry.
-func ownNumberElsewhere(c extract.Card) (column string, found bool) {
-	if c.PAN.IsZero() {
-		return "", false
-	}
-	pan := c.PAN.Reveal()
-	strip := strings.NewReplacer(" ", "", "-", "", ".", "")
+// numberElsewhere names a column, other than pan, that holds a card number:
+// the card's own, or one of a configured product (its prefix, length and a right
+// check digit). It would lie in clear in the registry.
+func (n *Night) numberElsewhere(c extract.Card) (column string, found bool) {
 	for _, f := range []struct{ column, value string }{
-		{"account_id", c.AccountID}, {"customer_id", c.CustomerID}, {"printed_name", c.PrintedName}, {"first_name", c.FirstName},
-		{"last_name", c.LastName}, {"company_name", c.CompanyName}, {"title", c.Title}, {"address_line1", c.Address.Line1}, {"address_line2", c.Address.Line2},
-		{"address_line3", c.Address.Line3}, {"address_line4", c.Address.Line4}, {"city", c.Address.City}, {"region", c.Address.Region},
-		{"postcode", c.Address.Postcode}, {"phone", c.Phone}, {"email", c.Email}, {"account_number", c.AccountNumber}, {"balance", c.Balance},
+		{"card_id", strconv.FormatInt(c.ID, 10)}, {"account_id", c.AccountID}, {"customer_id", c.CustomerID}, {"program_id", c.ProgramID},
+		{"printed_name", c.PrintedName}, {"first_name", c.FirstName}, {"last_name", c.LastName}, {"company_name", c.CompanyName}, {"title", c.Title},
+		{"address_line1", c.Address.Line1}, {"address_line2", c.Address.Line2}, {"address_line3", c.Address.Line3}, {"address_line4", c.Address.Line4},
+		{"city", c.Address.City}, {"region", c.Address.Region}, {"postcode", c.Address.Postcode}, {"phone", c.Phone}, {"email", c.Email},
+		{"language", c.Language}, {"account_number", c.AccountNumber}, {"balance", c.Balance}, {"currency", c.Currency},
 		{"embossing_group", c.Group}, {"cvk_ref", c.CVKRef},
 	} {
-		if len(f.value) >= len(pan) && strings.Contains(strip.Replace(f.value), pan) {
+		if len(f.value) >= iso.MinPANLength && (holdsDigits(f.value, c.PAN) || n.holdsOurNumber(f.value)) {
 			return f.column, true
 		}
 	}
 	return "", false
+}
+
+var numberSeparators = strings.NewReplacer(" ", "", "-", "", ".", "")
+
+// holdsDigits finds a number also where its check digit is wrong.
+func holdsDigits(text string, pan iso.PAN) bool {
+	return !pan.IsZero() && strings.Contains(numberSeparators.Replace(text), pan.Reveal())
+}
+
+// holdsOurNumber finds what could only be a number of one of our products.
+func (n *Night) holdsOurNumber(text string) bool {
+	for _, span := range iso.FindPANs(text) {
+		for _, p := range n.Config.Products {
+			if span.PAN.Len() == p.PANLength && strings.HasPrefix(span.PAN.Reveal(), p.Prefix) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -80,12 +80,21 @@ func TestOurEmbossingCountsAgainstTheExtractsShipment(t *testing.T) {
 }
 
 func TestACardNumberInAnotherColumnIsFound(t *testing.T) {
-	card := extract.Card{PAN: testPAN(t, "411111000000001"), AccountNumber: "4111 1100 0000 0013"}
-	if column, found := ownNumberElsewhere(card); !found || column != "account_number" {
-		t.Errorf("found %v in %q", found, column)
-	}
-	card.AccountNumber = "DE0012345"
-	if column, found := ownNumberElsewhere(card); found {
-		t.Errorf("column %s holds no card number", column)
+	n := &Night{Config: &config.Config{Products: map[string]config.Product{"classic": {Prefix: "411111", PANLength: 16}}}}
+	own, other := testPAN(t, "411111000000001"), testPAN(t, "411111000000002")
+	for name, c := range map[string]struct {
+		card   extract.Card
+		column string
+	}{
+		"its own, spaced":        {extract.Card{PAN: own, AccountNumber: "4111 1100 0000 0013"}, "account_number"},
+		"another card's":         {extract.Card{PAN: own, Phone: "call " + other.Reveal()}, "phone"},
+		"instead of the card id": {extract.Card{PAN: own, ID: 4111110000000013}, "card_id"},
+		"instead of the program": {extract.Card{PAN: own, ProgramID: own.Reveal()}, "program_id"},
+		"none":                   {extract.Card{PAN: own, ID: 7, AccountNumber: "DE0012345"}, ""},
+		"a number of nobody's":   {extract.Card{PAN: own, AccountNumber: "4222222222222220"}, ""},
+	} {
+		if column, found := n.numberElsewhere(c.card); column != c.column || found != (c.column != "") {
+			t.Errorf("%s: found %v in %q, want it in %q", name, found, column, c.column)
+		}
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -59,8 +61,37 @@ func productOf(sortKey string) string {
 
 // Open loads a workspace and checks all that a night stands on, keys and check
 // values included, before it touches anything. Errors: [SetupError],
-// [ErrLocked], [ledger.ErrBehind] comes later, from the run.
+// [ErrLocked], [ledger.ErrBehind] for a ledger that is an older copy.
 func Open(ctx context.Context, dir string, o Options) (*Night, error) {
+	n, err := newNight(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.openKeys(); err != nil {
+		return nil, err
+	}
+	if err := n.openRules(); err != nil {
+		return nil, err
+	}
+	if o.Lock {
+		if n.unlock, err = n.Workspace.lock(); err != nil {
+			return nil, err
+		}
+	}
+	if err := n.openLedger(ctx, o.Lock); err != nil {
+		if n.Ledger != nil {
+			_ = n.Ledger.Close()
+		}
+		if n.unlock != nil {
+			n.unlock()
+		}
+		return nil, err
+	}
+	return n, nil
+}
+
+// newNight loads the configuration of a workspace, and nothing else of it.
+func newNight(dir string, o Options) (*Night, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, setup("find the workspace: %w", err)
@@ -84,26 +115,6 @@ func Open(ctx context.Context, dir string, o Options) (*Night, error) {
 	n.who, n.host = identity()
 	if n.zone, err = time.LoadLocation(cfg.TimeZone); err != nil {
 		return nil, setup("time_zone: %w", err)
-	}
-	if err := n.openKeys(); err != nil {
-		return nil, err
-	}
-	if err := n.openRules(); err != nil {
-		return nil, err
-	}
-	if o.Lock {
-		if n.unlock, err = w.lock(); err != nil {
-			return nil, err
-		}
-	}
-	if err := n.openLedger(ctx, o.Lock); err != nil {
-		if n.Ledger != nil {
-			_ = n.Ledger.Close()
-		}
-		if n.unlock != nil {
-			n.unlock()
-		}
-		return nil, err
 	}
 	return n, nil
 }
@@ -152,14 +163,21 @@ func (n *Night) openRules() error {
 		return &SetupError{err}
 	}
 	n.layouts = map[string]*bureauLayout{}
-	for name, b := range n.Config.Bureaus {
+	names := map[string]string{} // of a first file → its bureau
+	for _, name := range slices.Sorted(maps.Keys(n.Config.Bureaus)) {
+		b := n.Config.Bureaus[name]
 		lay, err := n.loadLayout(b.Layout)
 		if err != nil {
 			return setup("layout of bureau %s: %w", name, err)
 		}
-		if _, err := layout.FileName(b.FileName, layout.NameData{Client: b.Client, Bureau: name, Sequence: 1, Time: n.Now(), Ext: lay.Extension()}); err != nil {
+		first, err := layout.FileName(b.FileName, layout.NameData{Client: b.Client, Bureau: name, Sequence: 1, Time: n.Now(), Ext: lay.Extension()})
+		if err != nil {
 			return setup("file_name of bureau %s: %w", name, err)
 		}
+		if other, taken := names[first]; taken {
+			return setup("file_name of bureaus %s and %s gives both the name %s, and a name is used once only; put {bureau} into it", other, name, first)
+		}
+		names[first] = name
 		n.layouts[name] = &bureauLayout{lay}
 	}
 	n.ranges = map[string]*panRange{}
@@ -199,15 +217,19 @@ func (n *Night) openLedger(ctx context.Context, change bool) error {
 			return setup("%w", err)
 		}
 	}
-	var err error
-	if n.Ledger, err = sqlite.Open(n.LedgerFile(), n.keyset, sqlite.Options{Create: true}); err != nil {
+	opened, err := sqlite.Open(n.LedgerFile(), n.keyset, sqlite.Options{Create: true})
+	if err != nil {
 		return fmt.Errorf("open the ledger: %w", err)
 	}
+	n.Ledger = opened // only now: an interface that holds a nil pointer is not nil
 	if n.marks, err = readMarks(n.MarksFile()); err != nil {
 		return err
 	}
 	if !change {
 		return nil
+	}
+	if err := n.marks.check(ctx, n.Ledger); err != nil {
+		return err
 	}
 	for name, r := range n.Config.Ranges {
 		if err := n.Ledger.EnsureRange(ctx, rangeParams(name, r)); err != nil {

@@ -21,8 +21,9 @@ const (
 )
 
 // bytesHoldPAN says whether the bytes of a file, or of any part of it where it
-// is a zip archive (a workbook), hold a card number that the index knows. A
-// part that cannot be unpacked is searched as far as it can be.
+// is a zip archive (a workbook), hold a card number that the index knows. What
+// cannot be looked into (a torn archive, a locked part, an old binary workbook,
+// more than the limit) counts as holding one: the file is then kept sealed.
 func (n *Night) bytesHoldPAN(ctx context.Context, path string) (bool, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -39,25 +40,53 @@ func (n *Night) bytesHoldPAN(ctx context.Context, path string) (bool, error) {
 	}
 	archive, err := zip.NewReader(f, info.Size())
 	if err != nil {
-		return scan.found, nil //nolint:nilerr // not an archive
+		closed, err := opaque(f)
+		return scan.found || closed, err
 	}
 	left := n.Config.Intake.MaxUnpacked
 	for _, part := range archive.File {
 		r, err := part.Open()
 		if err != nil {
-			continue
+			return true, nil //nolint:nilerr // it cannot be looked into
 		}
-		limited := &io.LimitedReader{R: r, N: left}
+		limited := &watchedReader{LimitedReader: io.LimitedReader{R: r, N: left}}
 		err = scan.stream(ctx, limited)
 		_ = r.Close()
 		if err != nil {
 			return false, err
 		}
-		if left = limited.N; left <= 0 || scan.found {
-			break
+		if left = limited.N; left <= 0 || limited.torn || scan.found {
+			return true, nil
 		}
 	}
 	return scan.found, nil
+}
+
+// opaque says that a file is packed in a way that hides its text: what begins
+// like a zip archive and is none, gzip, and the compound files of old or locked workbooks.
+func opaque(f io.ReaderAt) (bool, error) {
+	start := make([]byte, 4)
+	if _, err := f.ReadAt(start, 0); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	for _, magic := range []string{"PK\x03\x04", "\x1f\x8b", "\xd0\xcf\x11\xe0"} {
+		if bytes.HasPrefix(start, []byte(magic)) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// watchedReader remembers that its source broke off.
+type watchedReader struct {
+	io.LimitedReader
+	torn bool
+}
+
+func (r *watchedReader) Read(p []byte) (int, error) {
+	k, err := r.LimitedReader.Read(p)
+	r.torn = r.torn || err != nil && !errors.Is(err, io.EOF)
+	return k, err
 }
 
 // stream searches everything that can be read from r. A read error ends the search, not the night.

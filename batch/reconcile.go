@@ -166,7 +166,7 @@ func (n *Night) answer(ctx context.Context) (int64, error) {
 		if err := ctx.Err(); err != nil {
 			return items, err
 		}
-		if err := n.answerFile(ctx, f); err != nil {
+		if err := n.troubled(n.answerFile(ctx, f)); err != nil {
 			return items, fmt.Errorf("%s: %w", printable(f.Name), err)
 		}
 		items++
@@ -181,6 +181,18 @@ func (n *Night) answerFile(ctx context.Context, f ledger.RequestFile) error {
 		folder = "refused"
 	}
 	if f.Final == "" {
+		sum, _, err := hashFile(n.Path(f.Intake))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return gone(f)
+		case err == nil && f.Code == "" && sum != f.SHA256:
+			return n.grown(ctx, f)
+		}
+		if !f.HoldsPAN { // a number may have become known since the file was checked
+			if f.HoldsPAN, err = n.bytesHoldPAN(ctx, n.Path(f.Intake)); err != nil {
+				return err
+			}
+		}
 		place, err := n.freePlace(folder, f.Name)
 		if err != nil {
 			return err
@@ -211,7 +223,7 @@ func (n *Night) answerFile(ctx context.Context, f ledger.RequestFile) error {
 // freePlace finds a name in done/<date>/ or refused/<date>/ that neither a file nor one of its companions has: a.csv, then a-2.csv …
 func (n *Night) freePlace(folder, name string) (string, error) {
 	dir := n.Path(folder, n.run.Date)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return "", fmt.Errorf("make %s: %w", n.Relative(dir), err)
 	}
 	entries, err := os.ReadDir(dir)
@@ -223,14 +235,22 @@ func (n *Night) freePlace(folder, name string) (string, error) {
 		taken[e.Name()] = true
 	}
 	name = printable(name)
+	// A name has at most 255 bytes; its longest companion must fit too.
 	ext := filepath.Ext(name)
-	stem := strings.TrimSuffix(name, ext)
+	stem := limit(strings.TrimSuffix(name, ext), 200)
+	if ext = limit(ext, 20); len(stem)+len(ext) < len(name) {
+		name = stem + ext
+	}
 	for k := 1; ; k++ {
 		candidate := name
 		if k > 1 {
 			candidate = fmt.Sprintf("%s-%d%s", stem, k, ext)
 		}
-		if !taken[candidate] && !taken[candidate+".pgp"] && !taken[candidate+".result.csv"] {
+		free := true
+		for _, companion := range []string{"", ".pgp", ".result.csv", ".result.xlsx", ".refused.csv.pgp"} {
+			free = free && !taken[candidate+companion]
+		}
+		if free {
 			return filepath.Join(dir, candidate), nil
 		}
 	}
@@ -243,7 +263,7 @@ func (n *Night) place(f ledger.RequestFile) error {
 		if _, err := os.Lstat(to); err == nil {
 			return nil // moved before a crash
 		}
-		return fmt.Errorf("it is neither in %s nor in %s; somebody took it away", f.Intake, f.Final)
+		return gone(f)
 	}
 	if !f.HoldsPAN {
 		return durable.Rename(from, to)

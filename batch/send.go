@@ -160,7 +160,7 @@ func (n *Night) settings(name string, d config.Delivery) (bureau.Settings, error
 	if b := n.Config.Bureaus[name]; b.Simulator {
 		sim, err := n.simulator(name)
 		if err != nil {
-			return s, err
+			return s, &bureau.Error{Class: bureau.Operator, Op: "start the simulated bureau", What: err.Error(), Do: "mend its keys in simulator/" + name + "/keys"}
 		}
 		s.DialAddress = sim.Addr()
 	}
@@ -195,6 +195,9 @@ func (j *journal) Record(ctx context.Context, to bureau.State, ev bureau.Evidenc
 	}
 	j.state = change.To
 	n.at("sent/" + string(to))
+	if change.To == ledger.Intent || change.To == ledger.Sent { // an older copy of the ledger must not send the file again
+		return n.marks.raise(context.WithoutCancel(ctx), n.Ledger)
+	}
 	return nil
 }
 

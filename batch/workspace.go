@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/gofrs/flock"
@@ -63,28 +62,24 @@ func (w Workspace) folders(recipients []string) []string {
 	return list
 }
 
-// prepare makes the folders that are missing and checks that the inbox and the
-// intake share a file system: taking a file is one rename.
+// prepare makes the folders that are missing and checks that inbox, intake and
+// last places share a file system: a file moves by one rename.
 func (w Workspace) prepare(recipients []string) error {
 	for _, folder := range w.folders(recipients) {
-		if err := os.MkdirAll(folder, 0o700); err != nil {
+		if err := durable.MkdirAll(folder); err != nil {
 			return fmt.Errorf("make the workspace folder %s: %w", folder, err)
 		}
-	}
-	inbox, err := device(w.Inbox())
-	if err != nil {
-		return err
 	}
 	intake, err := device(w.Intake())
 	if err != nil {
 		return err
 	}
-	cards, err := device(w.InboxCards())
-	if err != nil {
-		return err
-	}
-	if inbox != intake || cards != intake {
-		return fmt.Errorf("inbox/ and state/intake/ of %s lie on different file systems; a file can only be taken whole by a rename within one: put them on one", w.Dir)
+	for _, folder := range []string{w.Inbox(), w.InboxCards(), w.Path("done"), w.Path("refused")} {
+		if other, err := device(folder); err != nil {
+			return err
+		} else if other != intake {
+			return fmt.Errorf("%s/ and state/intake/ of %s lie on different file systems; a file can only move whole by a rename within one: put them on one", w.Relative(folder), w.Dir)
+		}
 	}
 	return nil
 }
@@ -92,7 +87,7 @@ func (w Workspace) prepare(recipients []string) error {
 // lock takes the workspace for this process until the returned function is
 // called or the process ends, however it ends.
 func (w Workspace) lock() (unlock func(), err error) {
-	if err := os.MkdirAll(w.Path("state"), 0o700); err != nil {
+	if err := durable.MkdirAll(w.Path("state")); err != nil {
 		return nil, fmt.Errorf("make the state folder: %w", err)
 	}
 	l := flock.New(w.LockFile(), flock.SetPermissions(0o600))

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -17,6 +16,7 @@ import (
 
 	"reemboss/batch/config"
 	"reemboss/batch/durable"
+	"reemboss/batch/hsm"
 	"reemboss/batch/issue"
 	"reemboss/batch/ledger"
 	"reemboss/bureau"
@@ -102,6 +102,10 @@ func (n *Night) writeBureau(ctx context.Context, q ledger.Queue) (int64, error) 
 			records = int64(b.MaxRecords)
 		}
 		f, err := n.planBureau(ctx, q.Recipient, b, lay, key, records)
+		if errors.Is(err, hsm.ErrNoKey) {
+			n.wait(q.Recipient, err.Error()+"; put the key back into card_keys and the keyset")
+			return items, nil
+		}
 		if err != nil {
 			return items, err
 		}
@@ -287,13 +291,17 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 	if err := json.Unmarshal(f.Head, &h); err != nil {
 		return fmt.Errorf("the plan of %s cannot be read: %w", f.Name, err)
 	}
-	key, err := bureau.ParsePublicKey([]byte(h.Key), "the key that the plan of "+f.Name+" froze", f.RecipientKey, n.Now())
+	key, err := n.plannedKey(f, h)
 	if err != nil {
 		n.wait(f.Recipient, err.Error())
 		return nil
 	}
+	if f.SigningKey != n.ownKey.Fingerprint() {
+		n.wait(f.Recipient, fmt.Sprintf("the plan of %s names our signing key %s, which is not the configured one; put it back until the file is written", f.Name, f.SigningKey))
+		return nil
+	}
 	path := filepath.Join(n.Outbox(f.Recipient), f.Name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("make the outbox: %w", err)
 	}
 	if err := durable.Sweep(filepath.Dir(path)); err != nil {
@@ -314,6 +322,10 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 			return err
 		})
 	})
+	if errors.Is(err, hsm.ErrNoKey) {
+		n.wait(f.Recipient, err.Error()+"; put the key back into card_keys and the keyset")
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", f.Name, err)
 	}
@@ -329,6 +341,21 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 	return n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{ledger.Planned}, To: ledger.Written,
 		At: n.Now(), RunID: n.run.ID, Size: size, SHA256: sum,
 		Entry: n.audit("file.written", f.Name, fmt.Sprintf("%d bytes sealed, SHA-256 %s", size, sum))})
+}
+
+// plannedKey is the key that the plan froze. Where that copy has expired, the
+// configured one serves if it is the same key, prolonged.
+func (n *Night) plannedKey(f ledger.BureauFile, h head) (*bureau.Key, error) {
+	key, err := bureau.ParsePublicKey([]byte(h.Key), "the key that the plan of "+f.Name+" froze", f.RecipientKey, n.Now())
+	if err == nil {
+		return key, nil
+	}
+	if r, missing := n.recipient(f.Recipient); missing == nil {
+		if key, newer := bureau.ReadPublicKey(n.Resolve(r.PGP.KeyFile), f.RecipientKey, n.Now()); newer == nil {
+			return key, nil
+		}
+	}
+	return nil, err
 }
 
 // seal puts what fill writes into one PGP message to the recipient, signed by us.
@@ -354,7 +381,7 @@ func (n *Night) withTwin(f ledger.BureauFile, fill func(twin io.Writer) error) e
 		return fill(nil)
 	}
 	path := filepath.Join(n.Reports(n.run.ID), twinName(f.Name))
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("make the folder of reports: %w", err)
 	}
 	return durable.Write(path, func(w io.Writer) error {

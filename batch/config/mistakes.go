@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 )
@@ -101,4 +102,27 @@ func edits(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// Locate tells where mistakes stand that only somebody else can find, such as
+// a key file that is not there: of each, Path and Message are given. They come
+// back in the order of the file at path, with its name, line and column.
+func Locate(path string, found []Mistake) (Mistakes, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	base, err := readDefaults()
+	if err != nil {
+		return nil, err
+	}
+	d := newDecoder(path)
+	d.each = base.each()
+	d.decode(text, &base.Config)
+	c := &checker{d: d}
+	for _, m := range found {
+		c.wrong(m.Path, "%s", m.Message)
+	}
+	d.mistakes.sort()
+	return d.mistakes, nil
 }

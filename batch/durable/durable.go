@@ -2,7 +2,7 @@
 // name in the same folder, fsync, rename, fsync of the folder. A crash at any
 // point leaves the old file or the new one under the name, never a part; what
 // else it may leave is a temporary file whose name begins with [TempPrefix]
-// (only ever sealed or public bytes), which [Sweep] removes.
+// (sealed or masked bytes only: callers write no others), which [Sweep] removes.
 package durable
 
 import (
@@ -58,6 +58,26 @@ func write(path string, fill func(io.Writer) error, publish func(temp, path stri
 		return fmt.Errorf("put %s in its place: %w", path, err)
 	}
 	return SyncFolder(folder)
+}
+
+// MkdirAll makes a private folder (0700) and what is missing above it, each
+// entry durable before the next.
+func MkdirAll(path string) error {
+	switch info, err := os.Stat(path); {
+	case err == nil && info.IsDir():
+		return nil
+	case err == nil:
+		return fmt.Errorf("%s is a file, not a folder", path)
+	case !os.IsNotExist(err):
+		return err
+	}
+	if err := MkdirAll(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !os.IsExist(err) {
+		return err
+	}
+	return SyncFolder(filepath.Dir(path))
 }
 
 // Rename moves a file within one file system and makes both folders durable.

@@ -139,6 +139,8 @@ type Registry interface {
 	StoreCards(ctx context.Context, cards []CardWrite, entry AuditEntry) ([]error, error)
 	// KnownPANs says which of pans the index knows (any PSN).
 	KnownPANs(ctx context.Context, pans []iso.PAN) ([]bool, error)
+	// PSNs gives the PSNs, rising, under which the registry has this card number (several cards may share one).
+	PSNs(ctx context.Context, pan iso.PAN) ([]int, error)
 	// CountCards is the number of cards.
 	CountCards(ctx context.Context) (int64, error)
 }
@@ -438,6 +440,8 @@ type Files interface {
 	EachFileOrder(ctx context.Context, fileID int64, fn func(*Order) error) error
 	// OrderStates counts the orders of a file by their state.
 	OrderStates(ctx context.Context, fileID int64) (map[OrderState]int64, error)
+	// The first step beyond WRITTEN raises the counter "begun/<recipient>" to the file's sequence: from there on the
+	// file may have left the house.
 	// ChangeFile moves a file on and records the step in its history, also a step to the state that it has.
 	ChangeFile(ctx context.Context, c FileChange) error
 	// BureauFiles gives files in the order recipient, sequence. States empty: every state. RunID empty: every run; else files planned or sent in it.

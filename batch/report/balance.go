@@ -49,9 +49,9 @@ func (g *gathering) rowsRead() int64 {
 	var rows int64
 	for _, f := range g.RequestFiles {
 		switch {
-		case f.Kind != "requests":
-		case f.Code != "":
+		case f.Code != "": // refused whole, an extract too: one answer, row 0
 			rows++
+		case f.Kind != "requests":
 		case f.ofRun && (f.State == ledger.DecidedF || f.State == ledger.Answered):
 			rows += f.Rows
 		default:

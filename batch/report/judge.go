@@ -85,7 +85,7 @@ func (r Range) forecast() string {
 // judge decides what needs a person, the exit code and the verdict.
 func (g *gathering) judge() {
 	for _, b := range g.broken() {
-		g.need("A balance does not hold: "+b.Name, b.String()+". Rows or cards are missing or counted twice; release nothing before it is explained.", "reemboss audit verify")
+		g.need("A balance does not hold: "+b.Name, b.String()+". Rows or cards are missing or counted twice; release nothing before it is explained.", "reemboss report "+g.RunID)
 	}
 	for _, f := range g.files {
 		g.needFile(f)
@@ -154,7 +154,11 @@ func (g *gathering) needRequestFile(f RequestFile) {
 		g.need(f.Name+" was not done again", why(f.Detail, "The same content came before."), "reemboss status")
 		return
 	}
-	g.need(f.Name+" was refused as a whole: "+string(f.Code), why(f.Detail, "Nothing of it was done."), "reemboss check "+quoted(where))
+	again := "reemboss check "
+	if f.Kind == "cards" {
+		again = "reemboss cards import "
+	}
+	g.need(f.Name+" was refused as a whole: "+string(f.Code), why(f.Detail, "Nothing of it was done."), again+quoted(where))
 }
 
 // quoted is a file name as a shell takes it.

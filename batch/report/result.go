@@ -113,7 +113,7 @@ func writeResultCSV(ctx context.Context, w io.Writer, in ResultInput) (rows int6
 	}
 	if in.Each != nil {
 		err = in.Each(func(row *request.Row) error {
-			if err := answers.matches(row); err != nil {
+			if err := answers.matches(row, in.Mask); err != nil {
 				return err
 			}
 			cells := append(columns.place(row, in.Mask), answerCells(answers.now)...)
@@ -182,13 +182,15 @@ func (c *toldCursor) advance() error {
 	return nil
 }
 
-// matches says that the answer at hand is the one of this row.
-func (c *toldCursor) matches(row *request.Row) error {
+// matches says that the answer at hand is the one of this row. An answer keeps
+// the sheet's name with every known card number in it masked.
+func (c *toldCursor) matches(row *request.Row, mask func(string) string) error {
+	sheet := mask(row.Sheet)
 	if c.now == nil {
-		return fmt.Errorf("%w: %s has no answer", ErrRowsDiffer, place(row.Sheet, row.Line))
+		return fmt.Errorf("%w: %s has no answer", ErrRowsDiffer, place(sheet, row.Line))
 	}
-	if c.now.Pos != row.Pos || c.now.Sheet != row.Sheet || c.now.Line != row.Line {
-		return fmt.Errorf("%w: %s meets the answer for %s", ErrRowsDiffer, place(row.Sheet, row.Line), place(c.now.Sheet, c.now.Line))
+	if c.now.Pos != row.Pos || c.now.Sheet != sheet || c.now.Line != row.Line {
+		return fmt.Errorf("%w: %s meets the answer for %s", ErrRowsDiffer, place(sheet, row.Line), place(c.now.Sheet, c.now.Line))
 	}
 	return nil
 }

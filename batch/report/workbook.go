@@ -59,6 +59,11 @@ func colourWorkbook(ctx context.Context, in ResultInput) (content []byte, err er
 			content, err = nil, errWithheld{"the workbook has something that cannot be written again"}
 		}
 	}()
+	for _, sheet := range in.Sheets {
+		if in.FindKnown(sheet.Name) {
+			return nil, errWithheld{"the name of a sheet is a card number that we know"}
+		}
+	}
 	original, err := in.Workbook()
 	if err != nil {
 		return nil, fmt.Errorf("read it again: %w", err)

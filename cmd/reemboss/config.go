@@ -18,26 +18,20 @@ type configCheckCommand struct {
 
 // Run checks the configuration, then the keys and layouts it names.
 func (c *configCheckCommand) Run(s *session) error {
-	w := batch.Workspace{Dir: s.dir}
-	_, err := config.Load(w.Config())
-	if err != nil {
-		var mistakes config.Mistakes
-		if c.JSON && errors.As(err, &mistakes) {
-			if err := printJSON(s.out, mistakes); err != nil {
-				return err
-			}
+	err := batch.CheckConfig(s.dir, batch.Options{Log: s.logger()})
+	var mistakes config.Mistakes
+	if c.JSON && (err == nil || errors.As(err, &mistakes)) {
+		if err := printJSON(s.out, append([]config.Mistake{}, mistakes...)); err != nil {
+			return err
+		}
+		if len(mistakes) > 0 {
 			return exitCode(exitUsage)
 		}
-		return &batch.SetupError{Err: err}
+		return nil
 	}
-	n, err := s.open(false)
 	if err != nil {
 		return err
 	}
-	defer n.Close()
-	if c.JSON {
-		return printJSON(s.out, []config.Mistake{})
-	}
-	fmt.Fprintf(s.out, "%s: no mistake found; keys, check values and layouts are as it says\n", w.Config())
+	fmt.Fprintf(s.out, "%s: no mistake found; keys, check values and layouts are as it says\n", batch.Workspace{Dir: s.dir}.Config())
 	return nil
 }

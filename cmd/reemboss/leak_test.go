@@ -269,11 +269,12 @@ func carelessBook(tb testing.TB, cards []plastic) []byte {
 	must(err)
 	must(f.SetCellInt("Sheet1", "D4", number))
 	must(f.AddComment("Sheet1", excelize.Comment{Cell: "A3", Author: "a person", Paragraph: []excelize.RichTextRun{{Text: "number " + cards[47].pan}}}))
-	for _, name := range []string{"hidden", cards[48].pan} {
-		_, err := f.NewSheet(name)
-		must(err)
-		must(f.SetCellValue(name, "B2", cards[49].pan))
-	}
+	_, err = f.NewSheet("hidden")
+	must(err)
+	must(f.SetCellValue("hidden", "B2", cards[49].pan))
+	_, err = f.NewSheet(cards[48].pan)
+	must(err)
+	must(f.SetSheetCol(cards[48].pan, "A1", &[]string{"Card ID", cards[51].id, cards[52].pan}))
 	must(f.SetSheetVisible("hidden", false))
 	must(f.SetDocProps(&excelize.DocProperties{Title: "about " + cards[50].pan, Creator: "a person"}))
 	return bookBytes(tb, f)
@@ -325,11 +326,15 @@ func TestInvariant5_NothingClearAnywhereAfterANight(t *testing.T) {
 	for _, place := range s.leaks(w, said...) {
 		t.Error(place)
 	}
+	_, cards := sampleCards(t, 34)
+	pan := cards[33].pan
 	if left := len(dirEntries(t, temporary)); left > 0 {
 		t.Errorf("%d files are left in the temporary folder", left)
 	}
 	w.requestsAreWhole(map[string][]byte{"a-again.csv": requests["a-again.csv"], "c-book.xlsx": requests["c-book.xlsx"],
 		"f-refused.csv": requests["f-refused.csv"], "g-cut.xlsx": requests["g-cut.xlsx"]})
+	w.one("refused/*/g-cut.xlsx.pgp")                           // nobody can look into it
+	w.one("done/*/j-" + pan[:6] + "xxxxxx" + pan[12:] + ".csv") // its name was a card number
 }
 
 func dirEntries(tb testing.TB, dir string) []os.DirEntry {

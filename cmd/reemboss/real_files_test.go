@@ -185,20 +185,26 @@ func westernCSV(t *testing.T, cards []realCard) []byte {
 	rows := [][]string{{"Card ID", "Ref", "Street", "Address 2", "Town", "Postal Code", "Country Code", "Remark", "Expected"}}
 	streets := []string{"Große Straße 5–7", "Rue de l’Église 3", "Œrtelstraat 9", "Plaça d'Espanya 1", "Kleiner Weg „B“ 2", "Allée des Saules 12 ½"}
 	for i, c := range cards {
-		remark := "gebühr 5 €"
+		remark, street := "gebühr 5 €", streets[i%len(streets)]
 		if i == 2 {
 			remark = "a line\r\nbreak; and a semicolon"
 		}
-		ref := fmt.Sprintf("W-%02d", i)
+		ref, answer := fmt.Sprintf("W-%02d", i), "00"
 		if i == 1 {
-			ref = ""
+			ref, answer = "", "00 then duplicate_row"
 		}
-		rows = append(rows, []string{c.id, ref, streets[i%len(streets)], "Tür ×" + strconv.Itoa(i), "Saarbrücken", "66111", "DE", remark, "00"})
+		switch i {
+		case 4: // an address line has 50 characters, which are not bytes
+			street = strings.Repeat("ü", 50)
+		case 5:
+			street, answer = strings.Repeat("ü", 51), "embossing_line_invalid_format"
+		}
+		rows = append(rows, []string{c.id, ref, street, "Tür ×" + strconv.Itoa(i), "Saarbrücken", "66111", "DE", remark, answer})
 	}
 	again := func(row []string, answer string) { rows = append(rows, append(slices.Clone(row[:8]), answer)) }
-	again(rows[1], "00") // the same reference with the same content: the same answer
-	again(rows[2], "duplicate_row")
-	again(rows[3], "reference_conflict")
+	again(rows[1], "00 once more") // the same reference with the same request: the same answer, nothing done
+	again(rows[2], rows[2][8])
+	again(rows[3], "already_requested;reference_conflict")
 	rows[len(rows)-1][2] = "Elsewhere 1"
 	rows = append(rows, make([]string, 9),
 		[]string{cards[1].id, "W-99", "Somewhere 1", "", "Nowhere", "1", "DE", "no German postcode", "already_requested;account_address_zipcode_invalid"},

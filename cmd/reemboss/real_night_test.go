@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/text/encoding/charmap"
 
 	"reemboss/batch/config"
 	"reemboss/batch/hsm"
@@ -40,12 +41,12 @@ type realNight struct {
 
 // realPlastic is one record of a bureau's file as the scripts of testdata/real read it.
 type realPlastic struct {
-	Bureau, File                           string
-	UID, PAN, PSN, Expiry, Service, Scheme string
-	CVV1, CVV2, ICVV                       string
-	Name, Face, Product, Request           string
-	First, Last, Address1, City, Country   string
-	Delivery, Mobile, Technology, Currency string
+	Bureau, File                                                         string
+	UID, PAN, PSN, Expiry, Service, Scheme                               string
+	CVV1, CVV2, ICVV                                                     string
+	Name, Face, Product, Request, Technology, Currency, Front            string
+	Title, First, Last, Address1, Address2, Address3, Address4           string
+	City, Region, Postcode, Country, Mobile, Language, Delivery, Carrier string
 }
 
 func TestNightAgainstTheRealThings(t *testing.T) {
@@ -177,17 +178,29 @@ func (n *realNight) everyAnswer(t *testing.T) {
 		t.Fatal("request files and results differ: ", d)
 	}
 	rows, accepted := 0, 0
+	before := map[string]int{}
 	for _, file := range slices.Sorted(maps.Keys(n.answers)) {
 		for _, row := range n.answers[file] {
 			rows++
 			want, told := row["Expected"]
-			got := row["all_codes"]
 			if !told {
 				want = "00"
 			}
-			if row["outcome"] == "accepted" {
+			if first, second, twice := strings.Cut(want, " then "); twice { // two rows that are alike in every cell
+				if want = first; before[want] > 0 {
+					want = second
+				}
+				before[first]++
+			}
+			got := row["all_codes"]
+			switch row["outcome"] {
+			case "accepted":
 				accepted++
 				got = row["code"]
+			case "duplicate":
+				if row["code"] == "00" {
+					got = "00 once more"
+				}
 			}
 			if got != want {
 				t.Errorf("%s %s row %s: %s, want %s (%s)", file, row["sheet"], row["row"], got, want, row["message"])
@@ -328,6 +341,39 @@ func (n *realNight) accepted(t *testing.T, look func(where string, row map[strin
 	return count
 }
 
+// sameLetter holds name and address: to the character where the bureau's file
+// has all characters of Unicode, and where Windows-1252 has them.
+func (n *realNight) sameLetter(t *testing.T, where string, row map[string]string, card realCard, p realPlastic) {
+	t.Helper()
+	want := map[string]string{"country": fmt.Sprintf("%03s", card.person["numeric"]), "region": card.person["region"]}
+	if p.Bureau == "alpha" {
+		want["region"] = "" // this file has none
+	}
+	for _, name := range []string{"title", "first_name", "last_name", "address_line1", "address_line2", "address_line3", "address_line4", "city", "postcode", "phone", "language"} {
+		want[name] = card.person[name]
+	}
+	if row["Street"] != "" {
+		want["address_line1"], want["address_line2"], want["address_line3"], want["address_line4"] = row["Street"], row["Address 2"], "", ""
+		want["city"], want["region"], want["postcode"], want["country"] = row["Town"], "", row["Postal Code"], "276"
+	}
+	for name, got := range map[string]string{"title": p.Title, "first_name": p.First, "last_name": p.Last, "address_line1": p.Address1, "address_line2": p.Address2,
+		"address_line3": p.Address3, "address_line4": p.Address4, "city": p.City, "region": p.Region, "postcode": p.Postcode, "country": p.Country, "phone": p.Mobile, "language": p.Language} {
+		if _, err := charmap.Windows1252.NewEncoder().String(want[name]); err != nil && p.Bureau == "beta" {
+			continue // transliterated
+		}
+		if got != want[name] {
+			t.Errorf("%s, %s: %s of the letter is %q, want %q", where, p.UID, name, got, want[name])
+		}
+	}
+}
+
+func or(text, other string) string {
+	if text == "" {
+		return other
+	}
+	return text
+}
+
 // wantedPSN: a re-embossing changes nothing, a kept number counts on, a new one starts at 00.
 func wantedPSN(t *testing.T, card realCard, reissueType string) string {
 	t.Helper()
@@ -389,22 +435,11 @@ func (n *realNight) everyPlastic(t *testing.T) {
 			holds("the expiry is the old one", row["new_expiry"] != card.expiry)
 			same("new number in the result", row["new_card_number"], maskedNumber(p.PAN))
 		}
-		if street := row["Street"]; street != "" {
-			same("street", p.Address1, street)
-			same("city", p.City, "Saarbrücken")
-			same("country", p.Country, "276")
-		} else {
-			same("country", p.Country, fmt.Sprintf("%03s", card.person["numeric"]))
-			if p.Bureau == "alpha" {
-				same("street", p.Address1, card.person["address_line1"])
-				same("city", p.City, card.person["city"])
-			}
-		}
-		if p.Bureau == "alpha" {
-			same("first name", p.First, card.person["first_name"])
-			same("last name", p.Last, card.person["last_name"])
-			same("phone", p.Mobile, card.person["phone"])
-		}
+		n.sameLetter(t, where, row, card, p)
+		same("delivery", p.Delivery, map[string]string{"": "0", "1": "0", "2": "1", "3": "2"}[or(row["Delivery Method"], row["Shipping method"])])
+		same("carrier", p.Carrier, map[bool]string{true: "A&B <C>", false: "STANDARD"}[card.product == "visa-long"])
+		same("logo", p.Front, map[string]string{"visa-classic": "VC-FRONT", "mc-gold": "MG-FRONT"}[card.product])
+		same("design", p.Product, map[string]string{"visa-classic": "VISA-CLASSIC", "mc-gold": "MC-GOLD", "visa-long": "visa-long", "visa-stripe": "visa-stripe"}[card.product])
 	})
 	if count != len(n.plastics) {
 		t.Errorf("%d rows were accepted, the bureaus have %d records", count, len(n.plastics))
@@ -543,7 +578,7 @@ func (n *realNight) opensInLibreOffice(t *testing.T) {
 			seen++
 		}
 	}
-	if seen < 80 {
+	if seen < 70 {
 		t.Errorf("only %d answers were compared", seen)
 	}
 	if sheets, err := filepath.Glob(filepath.Join(out, "reconciliation-*.csv")); err != nil || len(sheets) < 3 {
@@ -585,4 +620,25 @@ func (n *realNight) manifest(t *testing.T) {
 		fmt.Fprintf(&list, "%s  %s\n", f.SHA256, n.Path(f.Path))
 	}
 	pipe(t, []byte(list.String()), "sha256sum", "--check", "--strict", "--quiet", "-")
+}
+
+// The page has a policy that lets nothing in from anywhere, and Chromium, which
+// tells each breach of it on its console, tells none.
+func TestThePageLoadsInChromiumWithoutAComplaint(t *testing.T) {
+	needReal(t, "chromium")
+	w := newWorkspace(t)
+	w.realisticNight()
+	w.do(exitPerson, "run", "--json")
+	page, complaints := browse(t, w.Path(w.one("reports/*/reconciliation.html")))
+	for _, line := range strings.Split(complaints, "\n") {
+		if strings.Contains(line, ":CONSOLE") {
+			t.Errorf("the page complains: %s", line)
+		}
+	}
+	if !strings.Contains(page, `http-equiv="Content-Security-Policy" content="default-src 'none'`) {
+		t.Error("the page has no policy that keeps everything out")
+	}
+	if !strings.Contains(page, "</html>") || !strings.Contains(page, "<table") {
+		t.Error("Chromium shows no table")
+	}
 }

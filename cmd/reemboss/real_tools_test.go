@@ -230,6 +230,20 @@ func convert(t *testing.T, to string, paths ...string) string {
 // sheetsToCSV is LibreOffice's filter for every sheet as a CSV in UTF-8, values as they are and not as they are shown.
 const sheetsToCSV = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,false,false,false,false,-1"
 
+// browse has Chromium load a page without a network and gives the page as it stands when its scripts have run, and what the browser says of it.
+func browse(t *testing.T, path string) (page, complaints string) {
+	t.Helper()
+	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND", "--user-data-dir="+t.TempDir(), "--enable-logging=stderr", "--v=0",
+		"--dump-dom", "file://"+filepath.ToSlash(path))
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("chromium: %v\n%s", err, said.Bytes())
+	}
+	return out.String(), said.String()
+}
+
 // verification computes verification values with OpenSSL alone: single DES is
 // triple DES with one key, and the algorithm's end is triple DES by itself.
 type verification struct{ a, b string } // hexadecimal

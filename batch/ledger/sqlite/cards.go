@@ -207,6 +207,17 @@ func (l *Ledger) KnownPANs(ctx context.Context, pans []iso.PAN) ([]bool, error) 
 	return known, err
 }
 
+// PSNs looks up one number by its keyed hash.
+func (l *Ledger) PSNs(ctx context.Context, pan iso.PAN) (psns []int, err error) {
+	err = l.read(ctx, "look up the PSNs of a card number", func(conn *sqlite.Conn) error {
+		return each(conn, "SELECT psn FROM cards WHERE pan_index = ? ORDER BY psn", []any{l.vault.IndexPAN(pan)}, func(r *row) error {
+			psns = append(psns, int(r.int()))
+			return nil
+		})
+	})
+	return psns, err
+}
+
 // CountCards counts the registry.
 func (l *Ledger) CountCards(ctx context.Context) (n int64, err error) {
 	err = l.read(ctx, "count the cards", func(conn *sqlite.Conn) error {

@@ -92,6 +92,13 @@ func (l *Ledger) ChangeFile(ctx context.Context, c ledger.FileChange) error {
 			return err
 		}
 		switch c.To {
+		case ledger.Intent, ledger.Sent:
+			err = begun(conn, c.FileID)
+		}
+		if err != nil {
+			return err
+		}
+		switch c.To {
 		case ledger.Written:
 			err = storeWritten(conn, &c)
 		case ledger.Sent:
@@ -124,6 +131,13 @@ func checkStep(conn *sqlite.Conn, c *ledger.FileChange) error {
 		return errors.New("a file is sent only with evidence")
 	}
 	return nil
+}
+
+// begun raises the counter of the recipient's files that may have left the house.
+func begun(conn *sqlite.Conn, fileID int64) error {
+	_, err := exec(conn, `INSERT INTO counters (name, value) SELECT 'begun/' || recipient, sequence FROM bureau_files WHERE id = ?
+		ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)`, fileID)
+	return err
 }
 
 // storeWritten freezes the sealed bytes: size and digest are set once.

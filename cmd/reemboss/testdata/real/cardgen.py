@@ -150,10 +150,13 @@ def read_record(record):
     form("DELV_METHOD", carrier.get("DELV_METHOD", ""), "[0-7]")
     form("COUNTRY", carrier.get("COUNTRY", ""), r"\d{3}")
     form("LANG", carrier.get("LANG", ""), r"[a-z]{2}|")
-    out = read_card(record.find("CARD"))
+    got_card = record.find("CARD")
+    out = read_card(got_card)
     out.update(uid=got.get("UID"), request=got.get("REQUEST_TYPE"), account=got.get("CUST_ACCNO"), delivery=carrier.get("DELV_METHOD"), code=carrier.get("DELV_CODE"),
-               first=carrier.get("FNAME"), last=carrier.get("SNAME"), address1=carrier.get("ADD1"), city=carrier.get("CITY"),
-               postcode=carrier.get("POSTCODE"), country=carrier.get("COUNTRY"), mobile=carrier.get("MOBILE"))
+               title=carrier.get("TITLE"), first=carrier.get("FNAME"), last=carrier.get("SNAME"), address1=carrier.get("ADD1"),
+               address2=carrier.get("ADD2"), address3=carrier.get("ADD3"), address4=carrier.get("ADD4"), city=carrier.get("CITY"),
+               postcode=carrier.get("POSTCODE"), country=carrier.get("COUNTRY"), mobile=carrier.get("MOBILE"), language=carrier.get("LANG"),
+               carrier=carrier.get("CARRIER_TYPE"), front=got_card.findtext("LOGO_FRONT_ID"))
     return out
 
 

@@ -17,10 +17,13 @@ LENGTH = 1300
 # What a bureau's programmer would type: first column, columns.
 DETAIL = {"number": (3, 9), "uid": (12, 20), "request": (32, 1), "product": (33, 50), "pan": (83, 19), "psn": (102, 2), "service": (104, 3),
           "start": (107, 6), "expiry": (113, 6), "technology": (119, 1), "chip_type": (120, 10), "currency": (130, 4), "shown": (134, 19),
-          "face": (153, 27), "start_face": (207, 5), "expiry_face": (212, 5), "cvv2": (217, 3), "track1": (220, 76), "track2": (296, 37),
-          "name": (333, 26), "chip1": (359, 76), "chip2": (435, 38), "first": (596, 30), "last": (626, 30), "address1": (706, 50), "city": (906, 50),
-          "postcode": (1006, 10), "country": (1016, 3), "mobile": (1019, 50), "delivery": (1071, 1)}
-SECRET = ("cvv2", "track1", "track2", "chip1", "chip2", "mobile")
+          "face": (153, 27), "line4": (180, 27), "start_face": (207, 5), "expiry_face": (212, 5), "cvv2": (217, 3), "track1": (220, 76),
+          "track2": (296, 37), "name": (333, 26), "chip1": (359, 76), "chip2": (435, 38), "msd1": (473, 76), "msd2": (549, 37), "title": (586, 10),
+          "first": (596, 30), "last": (626, 30), "company": (656, 50), "address1": (706, 50), "address2": (756, 50), "address3": (806, 50),
+          "address4": (856, 50), "city": (906, 50), "region": (956, 50), "postcode": (1006, 10), "country": (1016, 3), "mobile": (1019, 50),
+          "language": (1069, 2), "delivery": (1071, 1), "code": (1072, 12), "carrier": (1084, 30), "logo": (1114, 20), "image": (1134, 20),
+          "front": (1154, 30), "back": (1184, 30)}
+SECRET = ("cvv2", "track1", "track2", "chip1", "chip2", "msd1", "msd2", "mobile")
 wrong = []
 
 

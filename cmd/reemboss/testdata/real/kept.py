@@ -37,7 +37,7 @@ def look(cell):
 
     for name in ("font", "fill", "border", "alignment", "protection"):
         walk(name, getattr(cell, name))
-    return {path: value for path, value in found.items() if value is not None}
+    return {path: value for path, value in found.items() if value not in (None, False)}  # some write out what is so by default
 
 
 def rules(sheet):
@@ -113,8 +113,8 @@ for title, lines in told.items():
     names = [c.value for c in new[top]]
     start = names.index(FIRST)
     same(title + ", appended header", names[start:], appended)
-    if start < was[title].max_column:
-        wrong.append("%s: the answers stand in the sender's columns" % title)
+    used = [c.column for row in was[title].iter_rows() for c in row if c.value is not None] + [area.max_col for area in was[title].merged_cells.ranges]
+    same(title + ", first appended column", max(used) + 1, start + 1)
     for r in range(top + 1, new.max_row + 1):
         cells = [c.value for c in new[r]][start:]
         want = lines.get(r, {})

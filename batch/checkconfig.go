@@ -1,0 +1,120 @@
+package batch
+
+import (
+	"fmt"
+	"os"
+
+	"reemboss/batch/config"
+	"reemboss/batch/hsm"
+	"reemboss/batch/issue"
+	"reemboss/batch/rules"
+	"reemboss/bureau"
+	"reemboss/formats/layout"
+)
+
+// CheckConfig looks for every mistake of a workspace's configuration: first
+// its form and meaning ([config.Load]), then all that it names and that lies
+// beside it: keys and their check values, pinned PGP keys, SSH keys, layouts.
+// The mistakes come back together, as [config.Mistakes] in a [SetupError]. It
+// touches nothing, not even the ledger.
+//
+// A run is less strict: a bureau whose key is missing waits, the others go on.
+func CheckConfig(dir string, o Options) error {
+	n, err := newNight(dir, o)
+	if err != nil {
+		return err
+	}
+	c := &configCheck{n: n}
+	c.ownKeys()
+	c.rules()
+	for name, b := range n.Config.Bureaus {
+		c.layout("bureaus."+name, name, b)
+		c.recipient("bureaus."+name, b.Recipient)
+	}
+	c.recipient("card_system", n.Config.CardSystem)
+	if len(c.found) == 0 { // what only all of it together shows
+		if err := n.openKeys(); err != nil {
+			return err
+		}
+		return n.openRules()
+	}
+	mistakes, err := config.Locate(n.Workspace.Config(), c.found)
+	if err != nil {
+		return &SetupError{err}
+	}
+	return &SetupError{mistakes}
+}
+
+// configCheck gathers what is wrong, by the path of the value that says it.
+type configCheck struct {
+	n     *Night
+	found []config.Mistake
+}
+
+func (c *configCheck) wrong(path string, err error) {
+	if err != nil {
+		c.found = append(c.found, config.Mistake{Path: path, Message: err.Error()})
+	}
+}
+
+// ownKeys: the keyset with its allocation and verification keys, and our PGP key.
+func (c *configCheck) ownKeys() {
+	cfg := c.n.Config
+	kek, err := hsm.LoadSecret(cfg.Keys.Keyset, c.n.Dir)
+	var keyset *hsm.Keyset
+	if err == nil {
+		keyset, err = hsm.OpenKeyset(c.n.Keyset(), kek)
+	}
+	c.wrong("keys.keyset_kek", err)
+	if keyset != nil {
+		for name, r := range cfg.Ranges {
+			_, err := keyset.Allocation(r.Key)
+			c.wrong("ranges."+name+".key", err)
+		}
+		for name, key := range cfg.CardKeys {
+			_, err := hsm.NewSoftware(keyset, map[string]config.CardKey{name: key}, cfg.Environment, cfg.AllowSoftwareKeys)
+			c.wrong("card_keys."+name+".kcv", err)
+		}
+	}
+	passphrase, err := c.n.passphrase()
+	if err != nil {
+		c.wrong("keys.passphrase", err)
+		return
+	}
+	_, err = bureau.ReadPrivateKey(c.n.Resolve(cfg.Keys.SigningKey), passphrase, cfg.Keys.Fingerprint, c.n.Now())
+	c.wrong("keys.signing_key", err)
+}
+
+func (c *configCheck) rules() {
+	maker, err := issue.NewMaker(c.n.Config)
+	if err == nil {
+		_, err = rules.New(c.n.Config, maker.CheckName)
+	}
+	c.wrong("products", err)
+}
+
+func (c *configCheck) layout(at, name string, b config.Bureau) {
+	lay, err := c.n.loadLayout(b.Layout)
+	if err != nil {
+		c.wrong(at+".layout", err)
+		return
+	}
+	_, err = layout.FileName(b.FileName, layout.NameData{Client: b.Client, Bureau: name, Sequence: 1, Time: c.n.Now(), Ext: lay.Extension()})
+	c.wrong(at+".file_name", err)
+}
+
+// recipient: the pinned PGP key, and what an SFTP session stands on.
+func (c *configCheck) recipient(at string, r config.Recipient) {
+	_, err := c.n.recipientKey(r)
+	c.wrong(at+".pgp.key_file", err)
+	if r.Delivery.Method == config.Folder {
+		return
+	}
+	if r.Delivery.KeyFile != "" {
+		_, err := bureau.ReadSSHKey(c.n.Resolve(r.Delivery.KeyFile))
+		c.wrong(at+".delivery.key_file", err)
+	}
+	if _, err := os.Stat(c.n.Resolve(r.Delivery.KnownHosts)); err != nil {
+		c.wrong(at+".delivery.known_hosts", fmt.Errorf("%s cannot be read: %w; put the bureau's host key there", r.Delivery.KnownHosts, plain(err)))
+	}
+}
