@@ -73,7 +73,7 @@ func (n *Night) checkPath(ctx context.Context, d *decider, path string, fn func(
 	if err != nil {
 		return err
 	}
-	rows := make([]*request.Row, 0, chunkRows)
+	rows := make([]*request.Row, 0, n.chunk)
 	flush := func() error {
 		chunk, err := d.chunk(ctx, rows)
 		if err != nil {
@@ -91,7 +91,7 @@ func (n *Night) checkPath(ctx context.Context, d *decider, path string, fn func(
 		return ctx.Err()
 	}
 	err = file.Each(func(row *request.Row) error {
-		if rows = append(rows, cloneRow(row)); len(rows) < chunkRows {
+		if rows = append(rows, cloneRow(row)); len(rows) < n.chunk {
 			return nil
 		}
 		return flush()

@@ -112,7 +112,7 @@ func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error)
 	defer file.Close()
 
 	var items int64
-	rows := make([]*request.Row, 0, chunkRows)
+	rows := make([]*request.Row, 0, n.chunk)
 	commit := func() error {
 		if len(rows) == 0 {
 			return nil
@@ -139,7 +139,7 @@ func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error)
 			return nil
 		}
 		rows = append(rows, cloneRow(row))
-		if len(rows) == chunkRows {
+		if len(rows) == n.chunk {
 			return commit()
 		}
 		return nil

@@ -59,6 +59,7 @@ type Night struct {
 	// writing and delivery; a test ends the process there. It may be nil.
 	Checkpoint func(point string)
 
+	chunk      int // rows decided and committed together
 	keyset     *hsm.Keyset
 	backend    hsm.Backend
 	policy     *rules.Policy

@@ -102,7 +102,7 @@ func newNight(dir string, o Options) (*Night, error) {
 		return nil, &SetupError{err}
 	}
 	n := &Night{Workspace: w, Config: cfg, Log: o.Log, Now: o.Now, Sleep: o.Sleep, Random: o.Random, Progress: o.Progress, Checkpoint: o.Checkpoint,
-		waiting: map[string]string{}, kept: map[int64]string{}, simulators: map[string]*bureau.Simulator{}}
+		chunk: chunkRows, waiting: map[string]string{}, kept: map[int64]string{}, simulators: map[string]*bureau.Simulator{}}
 	if n.Now == nil {
 		n.Now = time.Now
 	}

@@ -1,0 +1,309 @@
+package batch
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/csv"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"reemboss/formats/iso"
+)
+
+// bench is a workspace with simulated bureaus and a clock that the test moves.
+type bench struct {
+	*testing.T
+	Workspace
+	now time.Time
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{T: t, Workspace: Workspace{Dir: filepath.Join(t.TempDir(), "w")}, now: time.Now()}
+	if err := Init(b.Dir, b.now, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *bench) open() *Night {
+	b.Helper()
+	n, err := Open(b.Context(), b.Dir, Options{Lock: true, Log: zerolog.Nop(), Now: func() time.Time { return b.now },
+		Sleep: func(context.Context, time.Duration) error { return nil }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = n.Close() })
+	return n
+}
+
+func (b *bench) drop(name, content string) {
+	b.Helper()
+	if err := os.WriteFile(b.Path("inbox", name), []byte(content), 0o600); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// cards puts an extract into the inbox: each line is id, customer, status and the PAN's body without its check digit, psn.
+func (b *bench) cards(lines ...string) {
+	b.Helper()
+	var out strings.Builder
+	out.WriteString("card_id,customer_id,status,pan,psn,program_id,product,expiry,printed_name,address_line1,city,postcode,country\n")
+	for _, l := range lines {
+		f := strings.Fields(l)
+		fmt.Fprintf(&out, "%s,%s,%s,%s%c,%s,100,visa-classic,%s,Anna Smith,1 Street,Berlin,10115,DE\n",
+			f[0], f[1], f[2], f[3], iso.LuhnDigit(f[3]), f[4], iso.ExpiryOf(b.now).Add(10))
+	}
+	if err := os.WriteFile(filepath.Join(b.InboxCards(), "cards.csv"), []byte(out.String()), 0o600); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// run works a night in a process of its own, as far as the ledger can tell.
+func (b *bench) run(prepare ...func(*Night)) *Result {
+	b.Helper()
+	n := b.open()
+	for _, p := range prepare {
+		p(n)
+	}
+	r, err := n.Run(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return r
+}
+
+// codes reads the code column of a result, row by row.
+func (b *bench) codes(folder, name string) []string {
+	b.Helper()
+	paths, err := filepath.Glob(b.Path(folder, "*", name+".result.csv"))
+	if err != nil || len(paths) != 1 {
+		b.Fatalf("results of %s in %s: %v %v", name, folder, paths, err)
+	}
+	f, err := os.Open(paths[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		b.Fatal(err)
+	}
+	column, list := -1, []string{}
+	for i, name := range rows[0] {
+		if name == "code" {
+			column = i
+		}
+	}
+	for _, row := range rows[1:] {
+		list = append(list, row[column])
+	}
+	return list
+}
+
+func (b *bench) want(got []string, want ...string) {
+	b.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		b.Errorf("codes %v, want %v", got, want)
+	}
+}
+
+// One number may serve several holders, told apart by the PSN: a reissue of one takes no other's.
+func TestAReissueNeverTakesThePSNOfAnotherHolder(t *testing.T) {
+	b := newBench(t)
+	b.cards("1 C1 NORMAL 411111000000001 00", "2 C2 NORMAL 411111000000001 01", "3 C3 NORMAL 411111000000001 03")
+	b.drop("a.csv", "card_id,user_id,reason_code\n1,C1,1\n2,C2,1\n")
+	if r := b.run(); r.Accepted != 2 || r.Exit != 0 {
+		t.Fatalf("accepted %d, exit %d", r.Accepted, r.Exit)
+	}
+	n := b.open()
+	cards, err := n.Ledger.Cards(t.Context(), []int64{1, 2, 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := []int{cards[1].PSN, cards[2].PSN, cards[3].PSN}; fmt.Sprint(got) != "[2 4 3]" {
+		t.Errorf("PSNs %v; 02 is the next that nobody has, then 04", got)
+	}
+}
+
+// The answer to a row does not depend on where the chunks of a file end, and check says what run does.
+func TestChunksAndCheckGiveTheSameAnswers(t *testing.T) {
+	content := "card_id,user_id,reason_code\n1,C1,3\n2,C2,1\n3,C3,4\n1,C1,3\n2,C2,1\n2,C2,2\n900000000000,C1,3\n4,C4,1\n3,C3,1\n"
+	want := []string{"00", "00", "00", "duplicate_row", "duplicate_row", "already_requested", "already_requested", "card_not_found", "already_requested"}
+	for _, chunk := range []int{1, 2, 3, chunkRows} {
+		b := newBench(t)
+		b.cards("1 C1 NORMAL 411111000000001 00", "2 C2 NORMAL 411111000000002 00", "3 C3 NORMAL 411111000000003 00")
+		b.run()
+		b.drop("a.csv", content)
+		n := b.open()
+		n.chunk = chunk
+		var checked []string
+		err := n.Check(t.Context(), []string{b.Path("inbox", "a.csv")}, func(r CheckedRow) error {
+			checked = append(checked, string(r.Code))
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b.run(func(n *Night) { n.chunk = chunk })
+		b.want(checked, want...)
+		b.want(b.codes("done", "a.csv"), want...)
+	}
+}
+
+// An order for the last card of a chain answers for every card before it, also within one chunk.
+func TestAnOrderAnswersForTheWholeChain(t *testing.T) {
+	b := newBench(t)
+	b.cards("1 C1 NORMAL 411111000000001 00")
+	b.drop("a.csv", "card_id,user_id,reason_code\n1,C1,3\n")
+	b.run()
+	b.now = b.now.AddDate(0, 0, 20) // past transit_days
+	b.drop("b.csv", "card_id,user_id,reason_code\n900000000000,C1,3\n1,C1,3\n")
+	b.run()
+	b.want(b.codes("done", "b.csv"), "00", "already_requested")
+}
+
+func TestACopyInTheSameNightIsADuplicateFile(t *testing.T) {
+	b := newBench(t)
+	b.cards("1 C1 NORMAL 411111000000001 00")
+	b.drop("a.csv", "card_id\n1\n")
+	b.drop("b.csv", "card_id\n1\n")
+	b.run()
+	b.want(b.codes("done", "a.csv"), "00")
+	b.want(b.codes("refused", "b.csv"), "duplicate_file")
+}
+
+// Invariant 8: what a sender sent is never replaced, also when its name is that of a result.
+func TestAResultNeverReplacesAFile(t *testing.T) {
+	b := newBench(t)
+	b.cards("1 C1 NORMAL 411111000000001 00", "2 C2 NORMAL 411111000000002 00")
+	first := "card_id\n1\n"
+	b.drop("o.csv.result.csv", first)
+	b.run()
+	b.drop("o.csv", "card_id\n2\n")
+	b.run()
+	kept, err := os.ReadFile(b.Path("done", b.now.Format(time.DateOnly), "o.csv.result.csv"))
+	if err != nil || string(kept) != first {
+		t.Errorf("the first file is now %q (%v)", kept, err)
+	}
+	b.want(b.codes("done", "o-2.csv"), "00")
+}
+
+// A sender that stalls longer than two looks goes on writing into the file that we took: what came later is answered too, once.
+func TestAFileThatGrowsAfterItWasTakenIsAnsweredWhole(t *testing.T) {
+	b := newBench(t)
+	b.cards("1 C1 NORMAL 411111000000001 00", "2 C2 NORMAL 411111000000002 00")
+	b.drop("a.csv", "card_id\n1\n")
+	b.run(func(n *Night) {
+		n.Checkpoint = func(point string) {
+			if point != "stage/write" {
+				return
+			}
+			paths, err := filepath.Glob(filepath.Join(n.Intake(), "*"))
+			if err != nil || len(paths) != 1 {
+				t.Fatalf("taken: %v %v", paths, err)
+			}
+			f, err := os.OpenFile(paths[0], os.O_APPEND|os.O_WRONLY, 0)
+			if err == nil {
+				_, err = f.WriteString("2\n")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = f.Close()
+		}
+	})
+	r := b.run()
+	b.want(b.codes("done", "a.csv"), "00", "00")
+	if r.Exit != 0 {
+		t.Errorf("exit %d: %s", r.Exit, r.Verdict)
+	}
+}
+
+// A file that somebody took out of state/intake/ stops nobody else's.
+func TestAFileThatIsGoneStopsNoOther(t *testing.T) {
+	b := newBench(t)
+	b.cards("1 C1 NORMAL 411111000000001 00", "2 C2 NORMAL 411111000000002 00")
+	b.drop("a.csv", "card_id\n1\n")
+	b.drop("b.csv", "card_id\n2\n")
+	r := b.run(func(n *Night) {
+		n.Checkpoint = func(point string) {
+			if point == "stage/decide" {
+				paths, _ := filepath.Glob(filepath.Join(n.Intake(), "*"))
+				if len(paths) != 2 {
+					t.Fatalf("taken: %v", paths)
+				}
+				if err := os.Remove(paths[0]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+	b.want(b.codes("done", "b.csv"), "00")
+	if r.Exit != 4 || len(r.NeedsPerson) == 0 {
+		t.Errorf("exit %d, needs %v; a person must be told", r.Exit, r.NeedsPerson)
+	}
+}
+
+// A simulated bureau, or any, that cannot be used keeps its files; the other bureau gets its own.
+func TestATroubledBureauStopsNoOther(t *testing.T) {
+	b := newBench(t)
+	b.cards("1 C1 NORMAL 411111000000001 00")
+	b.drop("a.csv", "card_id\n1\n")
+	if err := os.Remove(filepath.Join(b.Simulator("alpha"), "keys", "authorized_keys")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second night finds the file where the first left it
+		if r := b.run(); r.Exit != 4 || len(r.NeedsPerson) == 0 {
+			t.Errorf("exit %d, needs %v", r.Exit, r.NeedsPerson)
+		}
+	}
+}
+
+// Invariant 9: a copy of the ledger from before a transfer must not send the file again.
+func TestALedgerFromBeforeATransferIsNoticed(t *testing.T) {
+	b := newBench(t)
+	b.cards("1 C1 NORMAL 411111000000001 00")
+	b.drop("a.csv", "card_id\n1\n")
+	copied := filepath.Join(t.TempDir(), "ledger.sqlite")
+	b.run(func(n *Night) {
+		n.Checkpoint = func(point string) {
+			if point != "stage/send" {
+				return
+			}
+			for _, suffix := range []string{"", "-wal"} {
+				content, err := os.ReadFile(b.LedgerFile() + suffix)
+				if err == nil {
+					err = os.WriteFile(copied+suffix, content, 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		_ = os.Remove(b.LedgerFile() + suffix)
+		if content, err := os.ReadFile(copied + suffix); err == nil {
+			if err := os.WriteFile(b.LedgerFile()+suffix, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_, err := Open(t.Context(), b.Dir, Options{Lock: true, Log: zerolog.Nop()})
+	if err == nil || !strings.Contains(err.Error(), "begun/alpha") {
+		t.Errorf("an older ledger was opened: %v", err)
+	}
+}
