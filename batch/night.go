@@ -123,9 +123,20 @@ func (n *Night) Run(ctx context.Context) (*Result, error) {
 	return n.reconcile(ctx)
 }
 
-// places are the folders that a run writes files into.
+// places are the folders that a run, an import or a repeated report writes files into.
 func (n *Night) places() []string {
-	list := []string{n.Path("state"), n.Reports(n.run.ID), n.Path("done", n.run.Date), n.Path("refused", n.run.Date)}
+	list := []string{n.Path("state")}
+	for _, parent := range []string{"reports", "done", "refused"} {
+		entries, err := os.ReadDir(n.Path(parent))
+		if err != nil {
+			continue // it is made when it is needed
+		}
+		for _, e := range entries {
+			if e.IsDir() {
+				list = append(list, n.Path(parent, e.Name()))
+			}
+		}
+	}
 	for _, r := range n.recipients() {
 		list = append(list, n.Outbox(r))
 	}

@@ -130,6 +130,9 @@ var filePromises = []promise{
 		d.sameFile(want)
 		d.must(d.ChangeFile(d.ctx, ledger.FileChange{FileID: want.ID, From: []ledger.BureauFileState{ledger.Written}, To: ledger.Intent, At: start, Error: "no route to the bureau"}))
 		want.State, want.LastError = ledger.Intent, "no route to the bureau"
+		begun, err := d.Counter(d.ctx, "begun/"+want.Recipient)
+		d.must(err)
+		d.same("the counter of files that may have left", want.Sequence, begun)
 		d.sameFile(want)
 		d.finish(r)
 		next := d.begin()
@@ -138,7 +141,7 @@ var filePromises = []promise{
 		}))
 		want.State, want.LastError, want.SentAt, want.SentRunID, want.Evidence = ledger.Sent, "", start.Add(day), next.ID, []byte(`{"size":99}`)
 		d.sameFile(want)
-		_, err := d.FileByName(d.ctx, "no.pgp")
+		_, err = d.FileByName(d.ctx, "no.pgp")
 		d.notFound(err)
 	}},
 	{"a change from another state than the stored one changes nothing", func(d *desk) {

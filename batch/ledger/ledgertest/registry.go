@@ -67,6 +67,17 @@ var registryPromises = []promise{
 		d.must(err)
 		d.same("known", []bool{true, false, true}, known)
 	}},
+	{"the PSNs of a number are those of every card that has it", func(d *desk) {
+		one, other := TestCard(1), TestCard(2)
+		one.PSN, other.PSN, other.PAN = 7, 3, one.PAN
+		d.cards(one, other, TestCard(3))
+		psns, err := d.PSNs(d.ctx, one.PAN)
+		d.must(err)
+		d.same("PSNs", []int{3, 7}, psns)
+		psns, err = d.PSNs(d.ctx, TestPAN(99))
+		d.must(err)
+		d.same("PSNs of an unknown number", 0, len(psns))
+	}},
 	{"cards are found among gaps, doubles and unknown ids, in any order", func(d *desk) {
 		random := rand.New(rand.NewPCG(1, 2))
 		var cards []extract.Card
