@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -348,7 +350,9 @@ func (d *decider) answer(row *request.Row, in rules.Input, dec rules.Decision, r
 	}
 	var sentences []string
 	for _, v := range dec.Violations {
-		a.Codes = append(a.Codes, v.Code)
+		if !slices.Contains(a.Codes, v.Code) {
+			a.Codes = append(a.Codes, v.Code)
+		}
 		sentences = append(sentences, v.Detail)
 	}
 	a.Message = mask(strings.Join(sentences, " "))
@@ -394,10 +398,18 @@ func (n *Night) referenceKey(reference string) string {
 	return reference
 }
 
-// contentDigest covers the fields that we know: the same reference with other content is a conflict.
+// contentDigest covers what a row means: the same reference with other content
+// is a conflict. Ids are whole numbers, and a reason is the same as a word or a code.
 func (n *Night) contentDigest(row *request.Row) string {
 	f := row.Fields
-	return n.keyset.Digest("content", digestParts(string(row.Kind), []string{f.CardID, f.UserID, f.ReasonCode, f.ReissueType, f.ShippingMethod,
+	card, reason := f.CardID, f.ReasonCode
+	if id, ok := rules.ParseCardID(card); ok {
+		card = strconv.FormatInt(id, 10)
+	}
+	if code, ok := n.policy.ReasonCode(reason); ok {
+		reason = strconv.Itoa(code)
+	}
+	return n.keyset.Digest("content", digestParts(string(row.Kind), []string{card, f.UserID, reason, f.ReissueType, f.ShippingMethod,
 		f.PrintedName, f.EmbossingGroup, addressText(f.Address)})...)
 }
 

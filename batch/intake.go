@@ -94,7 +94,7 @@ func (n *Night) claimed(ctx context.Context) error {
 		_, err := os.Lstat(n.Path(f.Intake))
 		switch {
 		case err == nil:
-			if err := n.dropMarker(f); err != nil {
+			if err := n.dropMarker(f, f.Name); err != nil {
 				return err
 			}
 			f.State = ledger.Claimed
@@ -283,15 +283,15 @@ func (n *Night) claim(ctx context.Context, c candidate, number int) error {
 		return n.Ledger.DropFile(ctx, id)
 	}
 	n.at("intake/renamed")
-	if err := n.dropMarker(f); err != nil {
+	if err := n.dropMarker(f, c.name); err != nil {
 		return err
 	}
 	f.State = ledger.Claimed
 	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.taken", printable(f.Name), ""))
 }
 
-// dropMarker removes the done-marker of a file that was taken, or it would speak for the next file of that name.
-func (n *Night) dropMarker(f ledger.RequestFile) error {
+// dropMarker removes the done-marker of a file that was taken under name, or it would speak for the next file of that name.
+func (n *Night) dropMarker(f ledger.RequestFile, name string) error {
 	if n.Config.Intake.DoneMarker == "" {
 		return nil
 	}
@@ -299,7 +299,7 @@ func (n *Night) dropMarker(f ledger.RequestFile) error {
 	if f.Extract {
 		box = n.InboxCards()
 	}
-	return durable.Remove(filepath.Join(box, f.Name) + n.Config.Intake.DoneMarker)
+	return durable.Remove(filepath.Join(box, name) + n.Config.Intake.DoneMarker)
 }
 
 // plain takes the path out of a file error: workspace paths mean nothing to the reader of a report.
@@ -339,7 +339,7 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 		return n.refuseUnreadable(ctx, f, err)
 	}
 	defer file.Close()
-	scan := &panScan{registry: n.Ledger}
+	scan := &panScan{registry: n.Ledger, ours: n.ourNumber}
 	err = file.Each(func(row *request.Row) error {
 		f.Rows++
 		if f.Rows%chunkRows == 0 {
@@ -463,6 +463,7 @@ func gone(f ledger.RequestFile) error {
 // panScan asks the index about everything that could be a card number, many at a time.
 type panScan struct {
 	registry ledger.Registry
+	ours     func(iso.PAN) bool
 	pending  []iso.PAN
 	found    bool
 }
@@ -473,6 +474,7 @@ func (s *panScan) cells(ctx context.Context, cells []string) error {
 	}
 	for _, cell := range cells {
 		for _, span := range iso.FindPANs(cell) {
+			s.found = s.found || s.ours(span.PAN)
 			s.pending = append(s.pending, span.PAN)
 		}
 	}

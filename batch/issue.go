@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
+	"reemboss/batch/config"
 	"reemboss/batch/issue"
 	"reemboss/batch/ledger"
 	"reemboss/batch/rules"
@@ -43,10 +45,12 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 	moved := map[string]int64{}
 	embossed := known.Card.Card // a copy; becomes the card whose plastic is made
 	switch {
-	case plan.Kind == request.Reemboss: // nothing about the card changes
+	case plan.Kind == request.Reemboss: // nothing about the card changes, nor will it after the configuration did
+		keep(&embossed, product)
 	case plan.NewPAN:
 		pan, counter, err := d.allocate(ctx, product.Range, moved)
 		if errors.Is(err, errNoNumber) {
+			d.ranges[rangeCounter(product.Range)] = d.n.ranges[product.Range].alloc.Size() // what is left was taken by others
 			return nil, []rules.Violation{violation("pan_range_exhausted", fmt.Sprintf("The number range %s of product %s has no number left; configure a new range, then send the row again.", product.Range, known.Product))}, nil
 		}
 		if err != nil {
@@ -55,7 +59,7 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 		moved[rangeCounter(product.Range)] = counter
 		id, err := d.nextCardID(ctx, moved)
 		if errors.Is(err, errNoNumber) {
-			return nil, []rules.Violation{violation("internal_error", "The range new_card_ids of the configuration has no id left; extend it, then send the row again.")}, nil
+			return nil, []rules.Violation{violation("pan_range_exhausted", "The range new_card_ids of the configuration has no id left for the new card; extend it, then send the row again.")}, nil
 		}
 		if err != nil {
 			return nil, nil, err
@@ -101,7 +105,7 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 	check := blank.Placeholder(embossed.PAN)
 	if err := lay.Check(check); err != nil {
 		return nil, []rules.Violation{violation("embossing_line_invalid_format",
-			fmt.Sprintf("The card does not fit the file of bureau %s: %s. Correct it at the card or in the request, then send the row again.", plan.Bureau, err))}, nil
+			fmt.Sprintf("The card does not fit the file of bureau %s: %s. Correct it at the card or in the request, then send the row again.", plan.Bureau, strings.ReplaceAll(err.Error(), "\n", "; ")))}, nil
 	}
 	if blank.Shortened {
 		dec.Message += fmt.Sprintf(" The name is too long for the bureau and was shortened to %q.", blank.Fields[layout.EmbossedName])
@@ -122,7 +126,7 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 		ShippingMethod: plan.ShippingMethod, ExpectedDelivery: plan.ExpectedDelivery.Format(time.DateOnly), Fee: plan.Fee,
 		Status: embossed.Status, OldStatus: known.Status, Record: record, Decision: because, CreatedAt: at,
 	}
-	if plan.OldStatus != "" {
+	if plan.NewPAN && plan.OldStatus != "" {
 		order.OldStatus = plan.OldStatus
 	}
 	c.Orders = append(c.Orders, order)
@@ -131,6 +135,22 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 	}
 	d.carry(known, embossed, plan, order, digest, c)
 	return &order, nil, nil
+}
+
+// keep gives a card what its first embossing by us takes from the product, so
+// that every later one is the same: start date (expiry minus validity),
+// validity, and keys with the service code.
+func keep(card *extract.Card, product config.Product) {
+	if card.ValidityMonths == 0 {
+		card.ValidityMonths = product.ValidityMonths
+	}
+	if card.StartDate.IsZero() {
+		first := card.Expiry.Add(-card.ValidityMonths)
+		card.StartDate = time.Date(first.Year(), time.Month(first.Month()), 1, 0, 0, 0, 0, time.UTC)
+	}
+	if card.CVKRef == "" {
+		card.CVKRef = issue.CVKRef(product)
+	}
 }
 
 // carry puts what the order changes into the chunk and into the view of the rows that follow.
@@ -161,13 +181,17 @@ func (d *decider) carry(known *ledger.Known, embossed extract.Card, plan *rules.
 		number := string(d.n.keyset.IndexPAN(embossed.PAN))
 		d.psns[number] = append(d.psns[number], embossed.PSN)
 	}
+	if plan.Kind == request.Reemboss && (known.StartDate.IsZero() || known.ValidityMonths == 0 || known.CVKRef == "") {
+		change.StartDate, change.ValidityMonths, change.CVKRef = &embossed.StartDate, &embossed.ValidityMonths, &embossed.CVKRef
+		known.Card.Card = embossed
+	}
 	for _, before := range d.chained {
 		if d.ends(before, order.EmbossedCardID) {
 			before.Last, before.Open = open, open
 		}
 	}
 	known.Last, known.Open = open, open
-	if change.Status != nil || change.PSN != nil || change.Successor != 0 || change.CloseTransit {
+	if change.Status != nil || change.PSN != nil || change.StartDate != nil || change.Successor != 0 || change.CloseTransit {
 		c.Changes = append(c.Changes, change)
 	}
 }

@@ -2,8 +2,10 @@ package batch
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"reemboss/batch/config"
 	"reemboss/batch/ledger"
@@ -82,11 +84,23 @@ func (m *merging) shipment() {
 		return
 	}
 	theirs := m.card
-	m.card.ShipmentStatus, m.card.ShippedAt = m.have.ShipmentStatus, m.have.ShippedAt
-	if !last.SentAt.IsZero() && theirs.ShippedAt.After(last.SentAt) && theirs.ShipmentStatus != m.have.ShipmentStatus {
-		m.conflicts = append(m.conflicts, Conflict{Field: "shipment_status",
-			Detail: fmt.Sprintf("The extract says %s, but we embossed this card ourselves; what the bureau reports counts.", theirs.ShipmentStatus)})
+	if shown := m.have.ShippedAt.Equal(last.SentAt); shown && !last.SentAt.IsZero() {
+		return // an extract has shown ours before: the shipment is the extract's again
 	}
+	if !last.SentAt.IsZero() && showsSent(theirs, last.SentAt) {
+		m.card.ShippedAt = last.SentAt
+		return
+	}
+	m.card.ShipmentStatus, m.card.ShippedAt = m.have.ShipmentStatus, m.have.ShippedAt
+	if theirs.ShipmentStatus != m.have.ShipmentStatus {
+		m.conflicts = append(m.conflicts, Conflict{Field: "shipment_status",
+			Detail: fmt.Sprintf("The extract says %s, but we embossed this card since; ours counts until an extract has shown it as SENT.", theirs.ShipmentStatus)})
+	}
+}
+
+// showsSent: the extract knows that the card went out on the day that we sent it, or later.
+func showsSent(c extract.Card, sentAt time.Time) bool {
+	return (c.ShipmentStatus == "SENT" || c.ShipmentStatus == "SHIPPED") && (c.ShippedAt.IsZero() || !c.ShippedAt.Before(sentAt.Truncate(24*time.Hour)))
 }
 
 // embossing: what the next embossing needs to be the same stays where the extract does not say it.
@@ -139,11 +153,14 @@ func holdsDigits(text string, pan iso.PAN) bool {
 
 // holdsOurNumber finds what could only be a number of one of our products.
 func (n *Night) holdsOurNumber(text string) bool {
-	for _, span := range iso.FindPANs(text) {
-		for _, p := range n.Config.Products {
-			if span.PAN.Len() == p.PANLength && strings.HasPrefix(span.PAN.Reveal(), p.Prefix) {
-				return true
-			}
+	return slices.ContainsFunc(iso.FindPANs(text), func(s iso.Span) bool { return n.ourNumber(s.PAN) })
+}
+
+// ourNumber says whether a number is one of a configured product: its prefix and its length.
+func (n *Night) ourNumber(pan iso.PAN) bool {
+	for _, p := range n.Config.Products {
+		if pan.Len() == p.PANLength && strings.HasPrefix(pan.Reveal(), p.Prefix) {
+			return true
 		}
 	}
 	return false

@@ -67,15 +67,30 @@ func TestExtractAgainstWhatWeDecided(t *testing.T) {
 	}
 }
 
-func TestOurEmbossingCountsAgainstTheExtractsShipment(t *testing.T) {
+// What an extract says of a shipment counts again once an extract has shown ours.
+func TestAnExtractsShipmentAfterOurEmbossing(t *testing.T) {
 	sent := time.Date(2026, 11, 20, 22, 0, 0, 0, time.UTC)
 	have := testKnown(t, "NORMAL", 0)
 	have.Last = &rules.Embossing{UID: "U", State: "SENT", SentAt: sent}
-	card := have.Card.Card
-	card.ShipmentStatus, card.ShippedAt = "DELIVERED", sent.Add(time.Hour)
-	got, conflicts := merge(have, card, testStatuses)
-	if got.Card.ShipmentStatus != "" || len(conflicts) != 1 {
-		t.Errorf("shipment %q with %d conflicts; ours must stay and the difference be listed", got.Card.ShipmentStatus, len(conflicts))
+	show := func(status string, at time.Time) (extract.Card, int) {
+		card := have.Card.Card
+		card.ShipmentStatus, card.ShippedAt = status, at
+		got, conflicts := merge(have, card, testStatuses)
+		return got.Card, len(conflicts)
+	}
+	if c, conflicts := show("DELIVERED", sent.Add(time.Hour)); c.ShipmentStatus != "" || conflicts != 1 {
+		t.Errorf("before ours was shown: %q with %d conflicts; ours stays, the difference is listed", c.ShipmentStatus, conflicts)
+	}
+	if c, conflicts := show("SENT", sent.AddDate(0, -1, 0)); c.ShipmentStatus != "" || conflicts != 1 {
+		t.Errorf("an older shipment: %q with %d conflicts", c.ShipmentStatus, conflicts)
+	}
+	shown, conflicts := show("SENT", time.Time{})
+	if shown.ShipmentStatus != "SENT" || !shown.ShippedAt.Equal(sent) || conflicts != 0 {
+		t.Errorf("ours shown: %q at %s with %d conflicts", shown.ShipmentStatus, shown.ShippedAt, conflicts)
+	}
+	have.Card.Card = shown
+	if c, conflicts := show("DELIVERED", time.Time{}); c.ShipmentStatus != "DELIVERED" || conflicts != 0 {
+		t.Errorf("after ours was shown: %q with %d conflicts; the extract's counts", c.ShipmentStatus, conflicts)
 	}
 }
 

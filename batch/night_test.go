@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"reemboss/batch/ledger"
 	"reemboss/formats/iso"
 )
 
@@ -305,5 +306,102 @@ func TestALedgerFromBeforeATransferIsNoticed(t *testing.T) {
 	_, err := Open(t.Context(), b.Dir, Options{Lock: true, Log: zerolog.Nop()})
 	if err == nil || !strings.Contains(err.Error(), "begun/alpha") {
 		t.Errorf("an older ledger was opened: %v", err)
+	}
+}
+
+// The same reference with the same content is answered again; content is what the row means, not how it is spelt.
+func TestAReferenceAnswersTheSameContentAgain(t *testing.T) {
+	b := newBench(t)
+	b.cards("1 C1 NORMAL 411111000000001 00")
+	b.drop("a.csv", "card_id,user_id,reason_code,reference\n1,C1,damaged,R1\n")
+	b.run()
+	b.drop("b.csv", "card_id,user_id,reason_code,reference\n001,C1,1,R1\n1,C1,2,R1\n")
+	b.run()
+	b.want(b.codes("done", "b.csv"), "00", "reference_conflict")
+}
+
+// Nothing about a re-embossed card changes, whatever became of the product meanwhile: keys, orders, service code, start date.
+func TestAReembossingRepeatsTheLastPlastic(t *testing.T) {
+	b := newBench(t)
+	b.cards("1 C1 NORMAL 411111000000001 00")
+	b.drop("a.csv", "card_id\n1\n")
+	b.run()
+	text, err := os.ReadFile(b.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), "service_code: \"201\"", "service_code: \"101\"", 1)
+	changed = strings.Replace(changed, "validity_months: 36", "validity_months: 60", 1)
+	if changed == string(text) {
+		t.Fatal("the sample configuration has another service code")
+	}
+	if err := os.WriteFile(b.Config(), []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.now = b.now.AddDate(0, 0, 20)
+	b.drop("b.csv", "card_id,reference\n1,again\n")
+	b.run()
+	n := b.open()
+	files, err := n.Ledger.BureauFiles(t.Context(), ledger.FileQuery{})
+	if err != nil || len(files) != 2 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	var records []string
+	for _, f := range files {
+		err := n.Ledger.EachFileOrder(t.Context(), f.ID, func(o *ledger.Order) error {
+			records = append(records, strings.ReplaceAll(string(o.Record), o.UID, "UID"))
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if records[0] != records[1] {
+		t.Errorf("the records differ:\n%s\n%s", records[0], records[1])
+	}
+}
+
+// A field that only the masked twin has refuses its row too, never the file.
+func TestAFieldOfTheTwinRefusesItsRow(t *testing.T) {
+	b := newBench(t)
+	b.cards("1 C1 NORMAL 411111000000001 00", "2 C2 NORMAL 411111000000002 00")
+	path := filepath.Join(b.InboxCards(), "cards.csv")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for i, l := range lines {
+		lines[i] = l + "," + []string{"account_number", strings.Repeat("A", 26), "A2"}[i]
+	}
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.drop("a.csv", "card_id\n1\n2\n")
+	b.run()
+	b.want(b.codes("done", "a.csv"), "embossing_line_invalid_format", "00")
+}
+
+// A range whose last numbers were taken by others is full, and a person is told.
+func TestAFullRangeIsTold(t *testing.T) {
+	b := newBench(t)
+	text, err := os.ReadFile(b.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := strings.Index(string(text), "visa-new:")
+	from := strings.Index(string(text[i:]), "from:") + i
+	to := strings.Index(string(text[i:]), "to:") + i
+	end := func(at int) int { return at + strings.IndexAny(string(text[at:]), ",}\n#") }
+	changed := string(text[:from]) + "from: 700 " + string(text[end(from):to]) + "to: 702 " + string(text[end(to):])
+	if err := os.WriteFile(b.Config(), []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.cards("1 C1 NORMAL 411111000000001 00", "2 C2 NORMAL 411111000000002 00", "3 C3 NORMAL 411111000000003 00", "4 C4 NORMAL 411111000000701 00")
+	b.drop("a.csv", "card_id,user_id,reason_code\n1,C1,3\n2,C2,3\n3,C3,3\n")
+	r := b.run()
+	b.want(b.codes("done", "a.csv"), "00", "00", "pan_range_exhausted")
+	if r.Exit != 4 || len(r.NeedsPerson) == 0 {
+		t.Errorf("exit %d, needs %v", r.Exit, r.NeedsPerson)
 	}
 }

@@ -34,7 +34,7 @@ func (n *Night) bytesHoldPAN(ctx context.Context, path string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	scan := &panScan{registry: n.Ledger}
+	scan := &panScan{registry: n.Ledger, ours: n.ourNumber}
 	if err := scan.stream(ctx, f); err != nil {
 		return false, err
 	}
@@ -115,7 +115,8 @@ func (s *panScan) stream(ctx context.Context, r io.Reader) error {
 	return s.settle(ctx)
 }
 
-// masker gives a function that masks every card number of a text that the index knows.
+// masker gives a function that masks every card number of a text that the index
+// knows, or that begins like those of a configured product: it may come with the next extract.
 func (n *Night) masker(ctx context.Context) func(string) string {
 	return func(cell string) string {
 		spans := iso.FindPANs(cell)
@@ -132,7 +133,7 @@ func (n *Night) masker(ctx context.Context) func(string) string {
 		}
 		masked := spans[:0]
 		for i, s := range spans {
-			if known[i] {
+			if known[i] || n.ourNumber(s.PAN) {
 				masked = append(masked, s)
 			}
 		}

@@ -2,6 +2,9 @@ package config
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -167,4 +170,30 @@ func stands(text, changed, at string) (line, column int) {
 	}
 	before := text[:from+i]
 	return 1 + strings.Count(before, "\n"), len(before) - strings.LastIndex(before, "\n")
+}
+
+// What only others can find wrong is told by its place like everything else, in the order of the file; a value that is not
+// written stands where its section does.
+func TestLocateFindsTheLineOfAValue(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	text := "environment: test\nkeys:\n  signing_key: keys/issuer.pgp\nbureaus:\n  alpha:\n    pgp: {key_file: keys/alpha.asc}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Locate(path, []Mistake{
+		{Path: "bureaus.alpha.delivery.known_hosts", Message: "is not there"},
+		{Path: "bureaus.alpha.pgp.key_file", Message: "is another key"},
+		{Path: "keys.signing_key", Message: "is not there"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Mistakes{
+		{File: path, Line: 3, Column: 16, Path: "keys.signing_key", Message: "is not there"},
+		{File: path, Line: 5, Column: 3, Path: "bureaus.alpha.delivery.known_hosts", Message: "is not there"},
+		{File: path, Line: 6, Column: 21, Path: "bureaus.alpha.pgp.key_file", Message: "is another key"},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%v\nwant\n%v", got, want)
+	}
 }

@@ -288,10 +288,15 @@ func TestACardKeepsItsKeys(t *testing.T) {
 			t.Errorf("%q gives %v, want %v", text, got, want)
 		}
 	}
-	if got := CVKRef(visaProduct()); got != "cvk-visa:YYMM" {
+	if got := CVKRef(visaProduct()); got != "cvv1=cvk-visa:YYMM,cvv2=cvk-visa:YYMM,icvv=cvk-visa:YYMM,service=201" {
 		t.Errorf("one key is written as %q", got)
 	}
-	for _, text := range []string{":YYMM", "cvv3=cvk-old", "cvv1=", "=", "cvk-old:", "cvv1=cvk-old:yymm", "cvv1=cvk-old,,"} {
+	in := visaInput(t)
+	in.Card.CVKRef, in.Product.ServiceCode = CVKRef(in.Product), "101"
+	if got := made(t, in).ServiceCode; got != "201" {
+		t.Errorf("a card that keeps service code 201 was made with %s", got)
+	}
+	for _, text := range []string{"service=20", "service=abc", ":YYMM", "cvv3=cvk-old", "cvv1=", "=", "cvk-old:", "cvv1=cvk-old:yymm", "cvv1=cvk-old,,"} {
 		if _, err := cardRefs(text, product.CVV); err == nil {
 			t.Errorf("%q was read", text)
 		}

@@ -16,6 +16,8 @@ type KeyRefs struct {
 	CVV1 KeyRef `json:"1"`
 	CVV2 KeyRef `json:"2"`
 	ICVV KeyRef `json:"i,omitzero"`
+	// service is the service code that a cvk_ref keeps, "" for the product's. A Blank has it beside its keys.
+	service string
 }
 
 // KeyRef is a card verification key with the order in which the expiry is fed.
@@ -46,19 +48,26 @@ func productRefs(c config.CVV) KeyRefs {
 	return KeyRefs{CVV1: ref(c.CVV1), CVV2: ref(c.CVV2), ICVV: ref(c.ICVV)}
 }
 
-// CVKRef is the text for a card's cvk_ref that keeps the keys of today, so
-// that its next embossing has the same values whatever the product says by then.
-func CVKRef(product config.Product) string { return productRefs(product.CVV).String() }
+// CVKRef is the text for a card's cvk_ref that keeps keys and service code of
+// today, so that its next embossing has the same values whatever the product says by then.
+func CVKRef(product config.Product) string {
+	refs := productRefs(product.CVV)
+	refs.service = product.ServiceCode
+	return refs.String()
+}
 
-// String is one "key:order" where all three are the same, else
-// "cvv1=key:order,cvv2=key:order,icvv=key:order".
+// String is one "key:order" where all three are the same and no service code
+// is kept, else "cvv1=key:order,cvv2=key:order,icvv=key:order,service=201".
 func (k KeyRefs) String() string {
-	if k.CVV1 == k.CVV2 && (k.CVV1 == k.ICVV || k.ICVV.Key == "") {
+	if k.CVV1 == k.CVV2 && (k.CVV1 == k.ICVV || k.ICVV.Key == "") && k.service == "" {
 		return k.CVV1.String()
 	}
 	text := "cvv1=" + k.CVV1.String() + ",cvv2=" + k.CVV2.String()
 	if k.ICVV.Key != "" {
 		text += ",icvv=" + k.ICVV.String()
+	}
+	if k.service != "" {
+		text += ",service=" + k.service
 	}
 	return text
 }
@@ -82,9 +91,16 @@ func cardRefs(text string, product config.CVV) (KeyRefs, error) {
 	}
 	for part := range strings.SplitSeq(text, ",") {
 		name, value, _ := strings.Cut(part, "=")
+		if name == "service" {
+			if len(value) != 3 || strings.Trim(value, "0123456789") != "" {
+				return KeyRefs{}, fmt.Errorf("a service code has three digits")
+			}
+			refs.service = value
+			continue
+		}
 		ref := values[name]
 		if ref == nil {
-			return KeyRefs{}, fmt.Errorf("%q is none of cvv1, cvv2, icvv", name)
+			return KeyRefs{}, fmt.Errorf("%q is none of cvv1, cvv2, icvv, service", name)
 		}
 		if err := ref.read(value); err != nil {
 			return KeyRefs{}, err

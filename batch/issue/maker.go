@@ -129,6 +129,9 @@ func (m *Maker) Make(in MakeInput) (*Blank, error) {
 		Scheme: iso.Scheme(in.Product.Tracks), Name: names.encoded, Expiry: card.Expiry, ServiceCode: in.Product.ServiceCode,
 		PSN: card.PSN, ValidityMonths: card.ValidityMonths, Chip: in.Product.ChipType != "", Keys: keys, Shortened: names.shortened,
 	}
+	if keys.service != "" {
+		b.ServiceCode, b.Keys.service = keys.service, ""
+	}
 	if b.ValidityMonths == 0 {
 		b.ValidityMonths = in.Product.ValidityMonths
 	}

@@ -7,12 +7,12 @@ import (
 	"time"
 
 	"reemboss/batch/ledger"
+	"reemboss/batch/rules"
 )
 
 // When to warn.
 const (
 	warnKeyDays     = 30 // days before a key ends (domain rule: PGP keys, 30 days ahead)
-	warnRangeFull   = 80 // percent of a range that is used
 	warnRangeNights = 90 // nights that a range still lasts
 )
 
@@ -69,10 +69,20 @@ func (g *gathering) rangeWarning(r Range) Range {
 	switch {
 	case left <= 0:
 		g.Warnings = append(g.Warnings, fmt.Sprintf("The number range %s is used up; configure another before the next new number is asked for.", r.Name))
-	case r.Used*100 >= r.Capacity*warnRangeFull, r.NightsLeft >= 0 && r.NightsLeft < warnRangeNights:
+	case fillLevel(r.Used, r.Capacity) > 0, r.NightsLeft >= 0 && r.NightsLeft < warnRangeNights:
 		g.Warnings = append(g.Warnings, fmt.Sprintf("The number range %s is %s full; %s.", r.Name, percent(r.Used, r.Capacity), r.forecast()))
 	}
 	return r
+}
+
+// fillLevel is the highest of the levels 90, 70 and 50 percent that a range has reached; 0 below.
+func fillLevel(used, capacity int64) int64 {
+	for _, level := range []int64{90, 70, 50} {
+		if used*100 >= capacity*level {
+			return level
+		}
+	}
+	return 0
 }
 
 func (r Range) forecast() string {
@@ -95,6 +105,14 @@ func (g *gathering) judge() {
 	}
 	for _, f := range g.RequestFiles {
 		g.needRequestFile(f)
+	}
+	for _, t := range g.tallies {
+		switch t.Code {
+		case rules.PANRangeExhausted:
+			g.need(plural(t.N, "row")+" refused for want of a number", "A range of card numbers or of new card ids is used up; configure a new one, then have the rows sent again.", "reemboss config check")
+		case rules.InternalError:
+			g.need(plural(t.N, "row")+" failed by a fault of ours", "refusals.csv names them; tell the makers, then have the rows sent again.", "")
+		}
 	}
 	if g.Held > 0 {
 		g.need(plural(g.Held, "row")+" held", "They are decided, and wait for somebody's word.", "reemboss status")

@@ -162,7 +162,7 @@ func milliseconds(s Stage) int64 { return int64(s.Seconds*1000 + 0.5) }
 func rangeBars(ranges []Range) []rangeBar {
 	bars := make([]rangeBar, len(ranges))
 	for i, r := range ranges {
-		bars[i] = rangeBar{r, width(r.Used, r.Capacity), percent(r.Used, r.Capacity), r.forecast(), r.Used*100 >= r.Capacity*warnRangeFull}
+		bars[i] = rangeBar{r, width(r.Used, r.Capacity), percent(r.Used, r.Capacity), r.forecast(), fillLevel(r.Used, r.Capacity) > 0}
 	}
 	return bars
 }

@@ -251,7 +251,7 @@ func TestACountryWithoutAFormatNeedsNoPostcode(t *testing.T) {
 func TestTheFirstMatchingRouteCounts(t *testing.T) {
 	routing := []config.Route{{Program: "200", Group: "vip", Bureau: "beta"}, {Group: "gift", Bureau: "beta"}, {Program: "200", Bureau: "beta"}}
 	for _, c := range []struct{ program, group, bureau string }{
-		{"100", "", "alpha"}, {"100", "gift", "beta"}, {"200", "vip", "beta"}, {"200", "", "beta"}, {"200", "unheard-of", "beta"}, {"100", "vip", ""},
+		{"100", "", "alpha"}, {"100", "gift", "beta"}, {"200", "vip", "beta"}, {"200", "", "beta"}, {"200", "unheard-of", ""}, {"100", "vip", "alpha"},
 	} {
 		q := ask(t, reissueRow("3"))
 		q.policy = func(cfg *config.Config) { cfg.Routing = routing }

@@ -1,8 +1,11 @@
 package rules
 
 import (
+	"slices"
 	"strconv"
 	"time"
+
+	"reemboss/batch/config"
 )
 
 // route is how a card got to its bureau.
@@ -13,12 +16,16 @@ type route struct {
 }
 
 // route finds the bureau: the first routing line that matches program and
-// embossing group, else the product's bureau for a card without a group. A
-// re-embossing may name another group than the card's.
+// embossing group, else the product's bureau. A group that no line names is
+// unknown, and its cards have no bureau. A re-embossing may name another group
+// than the card's.
 func (p *Policy) route(w *weighing) route {
 	r := route{group: w.card.Group}
 	if !w.reissue && w.fields.EmbossingGroup != "" {
 		r.group = w.fields.EmbossingGroup
+	}
+	if r.group != "" && !slices.ContainsFunc(p.cfg.Routing, func(line config.Route) bool { return line.Group == r.group }) {
+		return r
 	}
 	for i, line := range p.cfg.Routing {
 		if (line.Program == "" || line.Program == w.card.ProgramID) && (line.Group == "" || line.Group == r.group) {
@@ -26,7 +33,7 @@ func (p *Policy) route(w *weighing) route {
 			return r
 		}
 	}
-	if r.group == "" && w.productOK {
+	if w.productOK {
 		r.bureau, r.why = w.product.Bureau, "the bureau of product "+w.card.Product
 	}
 	return r

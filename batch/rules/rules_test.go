@@ -162,7 +162,7 @@ func TestEachCodeHasItsRow(t *testing.T) {
 		{CardExpired, "", func(q *question) { q.in.Card.Expiry = iso.NewExpiry(2026, 10) }, "2026-10"},
 		{CardPCIPasswordUnchanged, "1", func(q *question) { q.in.Card.ProgramID, q.in.Card.PINSet = "200", false }, "never set"},
 		{InvalidPrintedName, "3", func(q *question) { q.in.Row.Fields.PrintedName = "A/B" }, "slash"},
-		{EmbosserNotConfigured, "3", func(q *question) { q.in.Card.Group = "vip" }, `group "vip"`},
+		{EmbosserNotConfigured, "3", func(q *question) { q.in.Card.Group = "nobody" }, `group "nobody"`},
 		{EmbosserNotConfigured, "", func(q *question) { q.in.Row.Fields.EmbossingGroup = "gold" }, `group "gold"`},
 		{PSNExhausted, "1", func(q *question) { q.in.Card.PSN = 99 }, "99"},
 	} {

@@ -98,7 +98,7 @@ func (w *weighing) settleReason() {
 	if !w.reissue || w.spoiled("reason_code") {
 		return
 	}
-	code, ok := w.policy.reasonCode(w.fields.ReasonCode)
+	code, ok := w.policy.ReasonCode(w.fields.ReasonCode)
 	if !ok {
 		return
 	}
@@ -114,7 +114,8 @@ func (w *weighing) settleReason() {
 }
 
 // reasonCode reads a reason code: its digits or a word for it.
-func (p *Policy) reasonCode(text string) (int, bool) {
+// ReasonCode reads a reason code, as a number or in one of its words; false where nothing is known by it.
+func (p *Policy) ReasonCode(text string) (int, bool) {
 	code, isNumber := small(text)
 	if !isNumber {
 		code = p.words[config.Fold(text)]

@@ -403,7 +403,6 @@ func TestKnownFault_FoldersAreSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	trace := filepath.Join(t.TempDir(), "trace")
-	// Without address space randomisation a traced race detector starts only sometimes; the detector is not needed here.
 	if quick := withoutRaceDetector(t); quick != "" {
 		program = quick
 	}

@@ -246,7 +246,7 @@ func TestInvariant6_RecoveryKilledAgainEndsTheSame(t *testing.T) {
 	w, requests := killNight(t)
 	quiet := w.copyOf(t)
 	quiet.points()
-	for _, point := range []string{"intake/renamed#3", "cards/away", "decide/committed#2", "write/sealed", "write/written", "sent/UPLOADED",
+	for _, point := range []string{"cards/away", "intake/renamed#3", "decide/committed#2", "write/sealed", "write/written", "sent/UPLOADED",
 		"sent/RENAMING", "send/SENT", "sent/INTENT", "answer/moved", "answer/sealed", "reconcile/finish"} {
 		w.killed(point)
 	}
@@ -718,6 +718,7 @@ func TestResendIsTheSameBytesAndRecorded(t *testing.T) {
 // Asked to stop, the night ends at its next safe point with exit code 5, and the next run goes on from there.
 func TestStoppedByASignalIsContinued(t *testing.T) {
 	prepared, requests := killNight(t)
+	prepared.program = withoutRaceDetector(t)
 	quiet := prepared.copyOf(t)
 	quiet.points()
 	want := lastReport(t, quiet.Dir)

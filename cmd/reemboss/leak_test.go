@@ -369,6 +369,7 @@ func (w *workspace) secretsOfTheNight(s secrets) (clear [][]byte) {
 // was taken and not yet answered.
 func TestInvariant5_NothingClearAnywhereAfterAKill(t *testing.T) {
 	prepared := newWorkspace(t)
+	prepared.program = withoutRaceDetector(t)
 	_, s := prepared.carelessNight()
 	for _, point := range []string{"cards/imported", "cards/imported#2", "cards/away#3", "decide/committed", "decide/committed#4", "write/planned", "write/sealed", "write/written#2",
 		"sent/UPLOADED", "sent/RENAMING", "sent/SENT#2", "answer/result#3", "answer/sealed", "reconcile/reports", "reconcile/finished"} {

@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -218,22 +219,33 @@ func (w *workspace) command(env []string, args ...string) (cmd *exec.Cmd, out, c
 	return cmd, out, complaints
 }
 
-// withoutRaceDetector builds the program with its checkpoints for tests that start it hundreds of times. Under the race
-// detector each start costs five times as much and finds nothing that one night has not found. "" where it is not
-// needed.
+// withoutRaceDetector is the program with its checkpoints for tests that start it hundreds of times: under the race
+// detector each start costs five times as much and finds nothing that one night has not found. "" where it is not needed.
 func withoutRaceDetector(tb testing.TB) string {
 	tb.Helper()
-	built, ok := debug.ReadBuildInfo()
-	if !ok || !slices.Contains(built.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		return ""
-	}
-	path := filepath.Join(tb.TempDir(), "reemboss")
-	if out, err := exec.Command("go", "test", "-c", "-o", path, ".").CombinedOutput(); err != nil {
-		tb.Logf("the program is used with the race detector, which takes longer: go test -c: %v\n%s", err, out)
-		return ""
+	path, err := buildWithoutRaceDetector()
+	if err != nil {
+		tb.Logf("the program is used with the race detector, which takes longer: %v", err)
 	}
 	return path
 }
+
+// buildWithoutRaceDetector puts it beside the program under test, in the folder that is removed when all tests are done.
+var buildWithoutRaceDetector = sync.OnceValues(func() (path string, err error) {
+	built, ok := debug.ReadBuildInfo()
+	if !ok || !slices.Contains(built.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return "", nil
+	}
+	program, err := exec.LookPath("reemboss")
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Join(filepath.Dir(program), "quick", "reemboss")
+	if out, err := exec.Command("go", "test", "-c", "-o", path, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go test -c: %w\n%s", err, out)
+	}
+	return path, nil
+})
 
 func (w *workspace) ended(cmd *exec.Cmd, err error, out, complaints *bytes.Buffer) ended {
 	w.tb.Helper()

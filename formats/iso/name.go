@@ -95,7 +95,7 @@ func KnownCharset(name string) bool {
 }
 
 // builtin is the transliteration that every bureau gets below its own rules.
-// Letters that it does not name go through go-unidecode.
+// Latin, Greek and Cyrillic letters that it does not name go through go-unidecode.
 var builtin = map[rune]string{
 	'ß': "SS", 'ẞ': "SS", 'Ø': "O", 'Æ': "AE", 'Ł': "L", 'Ñ': "N", 'Œ': "OE", 'Þ': "TH", 'Ð': "D", 'Đ': "D",
 	'’': "'", '‘': "'", 'ʼ': "'", '`': "'", '´': "'", '′': "'",
@@ -327,7 +327,7 @@ func latin(c rune, allowed func(rune) bool) (string, bool) {
 	case ok:
 	case unicode.Is(unicode.Mn, c): // a mark that no letter takes up (NFC): the letter stays
 		return "", true
-	case unicode.IsLetter(c):
+	case romanised(c):
 		to = strings.ToUpper(unidecode.Unidecode(string(c)))
 	}
 	if to == "" {
@@ -339,6 +339,14 @@ func latin(c rune, allowed func(rune) bool) (string, bool) {
 		}
 	}
 	return to, true
+}
+
+// romanised says whether go-unidecode spells a letter as its readers would:
+// letters of alphabets. A sign of another script has several spellings, by
+// language and by holder; there a bureau's own rules or another printed name
+// must say it.
+func romanised(c rune) bool {
+	return unicode.IsLetter(c) && unicode.In(c, unicode.Latin, unicode.Greek, unicode.Cyrillic)
 }
 
 func unmapped(c rune) error {

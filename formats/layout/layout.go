@@ -170,13 +170,20 @@ func (l *Layout) ProductKey(rec Record) string {
 	return rec[l.together[0]]
 }
 
-// Check gives every violation of a record against the layout, joined, each a
-// [*FieldError]; nil for a record that a writer will take. Where a secret is
+// Check gives every violation of a record against the layout and its masked
+// twin, joined, each a [*FieldError]; nil for a record that both writers will take. Where a secret is
 // not known yet, the record must hold a placeholder of the right shape: a
 // track with the right number, name, expiry and service code.
 func (l *Layout) Check(rec Record) error {
 	var f faults
 	l.file.check(rec, l.file.texts(rec, 1, nil), &f)
+	var twin faults
+	l.twin.check(rec, l.twin.texts(rec, 1, nil), &twin)
+	for _, err := range twin.found { // most elements stand in both
+		if !slices.ContainsFunc(f.found, func(known error) bool { return known.Error() == err.Error() }) {
+			f.found = append(f.found, err)
+		}
+	}
 	return f.join()
 }
 

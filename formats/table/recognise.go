@@ -39,6 +39,8 @@ func recognise(head []byte) (Format, error) {
 		return "", errPGP
 	case binaryPGP(head):
 		return "", errPGP
+	case begins("\x89PNG"), begins("\xff\xd8\xff"), begins("GIF8"), begins("II*\x00"), begins("MM\x00*"):
+		return "", unreadable("the file is a picture; send the sheet itself, as .xlsx or .csv")
 	case begins("%PDF"):
 		return "", unreadable("the file is a PDF; send the sheet itself, as .xlsx or .csv")
 	case begins("\x1f\x8b"), begins("7z\xbc\xaf"), begins("Rar!"), begins("BZh"), begins("\xfd7zXZ"), begins("\x28\xb5\x2f\xfd"):

@@ -444,7 +444,7 @@ func renderNumber(dst, raw []byte, f numberFormat, date1904 bool) ([]byte, Mark,
 			return out, mark, nil
 		}
 	}
-	if exponent || digits > 15 && fraction < 0 || fraction == 0 {
+	if exponent || digits > 15 || fraction == 0 {
 		mark |= Lossy
 	}
 	switch {

@@ -114,7 +114,7 @@ func TestCellsOfEveryKind(t *testing.T) {
 		"scientific":              {`<c r="A1"><v>4.11E+15</v></c>`, "4.11E+15", Number | Lossy},
 		"point nought":            {`<c r="A1"><v>123.0</v></c>`, "123", Number | Lossy},
 		"fraction":                {`<c r="A1"><v>12.5</v></c>`, "12.5", Number},
-		"fraction of a float":     {`<c r="A1"><v>0.30000000000000004</v></c>`, "0.3", Number},
+		"fraction of a float":     {`<c r="A1"><v>0.30000000000000004</v></c>`, "0.3", Number | Lossy},
 		"leading zeros by format": {`<c r="A1" s="3"><v>123</v></c>`, "00123", Number},
 		"true":                    {`<c r="A1" t="b"><v>1</v></c>`, "TRUE", 0},
 		"error":                   {`<c r="A1" t="e"><f>#REF!</f><v>#REF!</v></c>`, "#REF!", ErrorCell},
