@@ -4,8 +4,6 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -22,7 +20,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"reemboss/batch"
-	"reemboss/batch/ledger"
 	"reemboss/bureau"
 )
 
@@ -477,60 +474,5 @@ func TestKnownFault_FilesMoveInOnePlace(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// Killed at the one moment when an extract is gone from the intake and the ledger does not say so yet, the night goes on.
-func TestExtractPutAwayBeforeAKillIsNotMissed(t *testing.T) {
-	for name, seal := range map[string]bool{"clear": false, "encrypted": true} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorkspace(t)
-			extract, cards := sampleCards(t, 40)
-			file := "cards.csv"
-			if seal {
-				file, extract = "cards.csv.pgp", w.sealExtract(extract)
-			}
-			w.write("inbox/cards/"+file, extract)
-			w.reembossFile("a.csv", cards[0])
-			w.killed("cards/away")
-			r := w.night(exitComplete)
-			if r.Accepted != 1 {
-				t.Errorf("accepted %d", r.Accepted)
-			}
-			w.one("done/*/" + file + ".result.csv")
-			if kept := len(w.glob("done/*/" + file)); (kept == 1) != seal {
-				t.Errorf("the extract itself is kept %d times", kept)
-			}
-			w.inside(func(n *batch.Night) {
-				files, err := n.Ledger.RunFiles(context.Background(), r.RunID)
-				if err != nil || len(files) != 2 {
-					t.Fatalf("%d files: %v", len(files), err)
-				}
-				if f := files[0]; f.State != ledger.Answered || f.Rows != 40 {
-					t.Errorf("the extract is %s with %d rows", f.State, f.Rows)
-				}
-				if _, err := os.Stat(n.Path(files[0].Final)); errors.Is(err, fs.ErrNotExist) {
-					t.Errorf("its last place %s does not exist", files[0].Final)
-				}
-			})
-		})
-	}
-}
-
-// A done-marker whose file was taken by a process that died must not speak for the next file of that name.
-func TestDoneMarkerOfAKilledClaimIsRemoved(t *testing.T) {
-	w := newWorkspace(t)
-	w.configure(`done_marker: ""`, `done_marker: ".done"`)
-	cards := w.smallNight()
-	w.write("inbox/a.csv.done", nil)
-	w.killed("intake/renamed#2")
-	w.night(exitComplete)
-	if left := w.glob("inbox/*.done"); len(left) > 0 {
-		t.Errorf("the marker is left: %q", left)
-	}
-	w.reembossFile("a.csv", cards[8])
-	w.write("inbox/a.csv.done", nil)
-	if r := w.night(exitComplete); r.Accepted != 1 || len(w.glob("inbox/*.*")) != 0 {
-		t.Errorf("accepted %d, the inbox has %s", r.Accepted, fmt.Sprint(w.glob("inbox/*.*")))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -298,7 +299,7 @@ func TestInvariant5_NothingClearAnywhereAfterANight(t *testing.T) {
 	copies := t.TempDir()
 	say("run", "--json")
 	for _, name := range slices.Sorted(maps.Keys(requests)) {
-		if err := os.WriteFile(copies+"/"+strings.TrimLeft(name, "j"), requests[name], 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(copies, name), requests[name], 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -307,8 +308,8 @@ func TestInvariant5_NothingClearAnywhereAfterANight(t *testing.T) {
 	say("status", "--json")
 	say("status")
 	for _, name := range []string{"a-again.csv", "b-replace.csv", "c-book.xlsx", "d-body.json", "e-body.json", "f-refused.csv", "g-cut.xlsx", "h-utf16.csv", "i-headers.csv"} {
-		say("check", "--json", copies+"/"+name)
-		say("check", copies+"/"+name)
+		say("check", "--json", filepath.Join(copies, name))
+		say("check", filepath.Join(copies, name))
 	}
 	say("run")
 	control := w.secretsOfTheNight(s)
@@ -349,9 +350,8 @@ func dirEntries(tb testing.TB, dir string) []os.DirEntry {
 // secretsOfTheNight adds what the delivered files hold, and gives their clear texts.
 func (w *workspace) secretsOfTheNight(s secrets) (clear [][]byte) {
 	w.tb.Helper()
-	for i, m := range w.delivered() {
+	for _, m := range w.delivered() {
 		s.record(m.Record, "card "+m.Record[layout.UID])
-		_ = i
 		clear = append(clear, []byte(m.Record[layout.PAN]+" "+m.Record[layout.CVV2Face]))
 	}
 	for _, line := range w.cardSystem() {

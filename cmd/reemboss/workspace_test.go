@@ -111,13 +111,6 @@ func (w *workspace) write(path string, content []byte) {
 	}
 }
 
-func (w *workspace) move(from, to string) {
-	w.tb.Helper()
-	if err := os.Rename(w.Path(from), w.Path(to)); err != nil {
-		w.tb.Fatal(err)
-	}
-}
-
 func (w *workspace) remove(path string) {
 	w.tb.Helper()
 	if err := os.Remove(w.Path(path)); err != nil {
