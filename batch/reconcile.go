@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -275,25 +276,6 @@ func (n *Night) place(f ledger.RequestFile) error {
 	return durable.Remove(from)
 }
 
-// sealForUs keeps the bytes of a file encrypted to the workspace's own key (gpg --decrypt opens it).
-func (n *Night) sealForUs(from, to, name string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	return durable.Write(to, func(w io.Writer) error {
-		sealed, err := bureau.Seal(w, bureau.Sealing{To: []*bureau.Key{n.ownKey}, Signer: n.ownKey, FileName: limit(printable(name), 200), Time: n.Now(), Rand: n.Random})
-		if err != nil {
-			return err
-		}
-		if _, err := io.Copy(sealed, in); err != nil {
-			return err
-		}
-		return sealed.Close()
-	})
-}
-
 func limit(s string, bytes int) string {
 	if len(s) <= bytes {
 		return s
@@ -360,8 +342,12 @@ func (n *Night) artifacts(ctx context.Context, runID string) ([]report.Artifact,
 		final := n.Path(f.Final)
 		beside := filepath.Join(filepath.Dir(final), resultName(f))
 		for _, path := range []string{final, beside + ".result.csv", beside + ".result.xlsx", beside + ".refused.csv.pgp"} {
-			if _, err := os.Lstat(path); err == nil {
-				list = append(list, report.Artifact{Path: n.Relative(path)})
+			if _, err := os.Lstat(path); err == nil && !slices.ContainsFunc(list, func(a report.Artifact) bool { return a.Path == n.Relative(path) }) {
+				a := report.Artifact{Path: n.Relative(path), Rows: f.Rows}
+				if strings.HasSuffix(path, ".refused.csv.pgp") {
+					a.Rows = 0 // how many of them only its reader can tell
+				}
+				list = append(list, a)
 			}
 		}
 	}

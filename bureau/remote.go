@@ -237,5 +237,5 @@ func (r *remote) failed(op, name string, err error) *Error {
 
 func frozenFileError(f *File, what string, err error) *Error {
 	return &Error{Class: Ours, Op: "outbox", What: f.LocalPath + " " + what,
-		Do: "nothing of it was delivered; bring the file back from a copy, or cancel it", Err: err}
+		Do: "nothing of it was delivered; bring the very same file back from a copy", Err: err}
 }

@@ -176,7 +176,11 @@ func (g *gathering) needRequestFile(f RequestFile) {
 	if f.Kind == "cards" {
 		again = "reemboss cards import "
 	}
-	g.need(f.Name+" was refused as a whole: "+string(f.Code), why(f.Detail, "Nothing of it was done."), again+quoted(where))
+	command := again + quoted(where)
+	if strings.HasSuffix(where, ".pgp") { // sealed to us because it holds card numbers
+		command = "gpg --decrypt " + quoted(where)
+	}
+	g.need(f.Name+" was refused as a whole: "+string(f.Code), why(f.Detail, "Nothing of it was done."), command)
 }
 
 // quoted is a file name as a shell takes it.

@@ -124,8 +124,8 @@ func (f *File) findHeaders(names *table.Dictionary) error {
 		}
 	}
 	if len(f.sheets) == 0 {
-		return &FileError{Code: HeaderMissing, Detail: fmt.Sprintf(
-			"none of the first %d rows names the card id; put a header row with card_id above the rows and send the file again", table.HeaderRows)}
+		detail := fmt.Sprintf("none of the first %d rows names the card id; put a header row with card_id above the rows and send the file again", table.HeaderRows)
+		return &FileError{Code: HeaderMissing, Detail: strings.Join(append([]string{detail}, f.table.Notes()...), "; ")}
 	}
 	for _, name := range without {
 		f.notes = append(f.notes, fmt.Sprintf("sheet %q has no header that names the card id and is not read", name))
