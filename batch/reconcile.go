@@ -292,10 +292,14 @@ func resultName(f ledger.RequestFile) string {
 	return name
 }
 
+// maxResultWorkbook is the most bytes, unpacked, of a workbook that gets a
+// coloured copy: it is made in memory. A larger one has its result as CSV.
+const maxResultWorkbook = 512 << 20
+
 // writeResult writes <name>.result.csv and, for a workbook, <name>.result.xlsx.
 func (n *Night) writeResult(ctx context.Context, f ledger.RequestFile) (notes []string, err error) {
 	in := report.ResultInput{
-		Dir: filepath.Dir(n.Path(f.Final)), Name: resultName(f), Mask: n.masker(ctx), FindKnown: n.knownIn(ctx), MaxUnpacked: n.Config.Intake.MaxUnpacked,
+		Dir: filepath.Dir(n.Path(f.Final)), Name: resultName(f), Mask: n.masker(ctx), FindKnown: n.knownIn(ctx), MaxUnpacked: min(n.Config.Intake.MaxUnpacked, maxResultWorkbook),
 		Told: func(ctx context.Context, fn func(*ledger.Told) error) error {
 			return n.Ledger.EachTold(ctx, "", f.ID, fn)
 		},

@@ -217,15 +217,7 @@ func (n *Night) clearText(ctx context.Context, f ledger.BureauFile, h head, orde
 		defer masked.Close() //nolint:errcheck // likewise
 	}
 	var done int64
-	batch := make([]issue.Item, 0, secretsBatch)
-	flush := func() error {
-		if len(batch) == 0 {
-			return nil
-		}
-		records, err := n.complete(ctx, batch)
-		if err != nil {
-			return err
-		}
+	err = n.eachRecords(ctx, orders, func(records []layout.Record) error {
 		for _, r := range records {
 			if err := out.Write(r); err != nil {
 				return err
@@ -236,25 +228,10 @@ func (n *Night) clearText(ctx context.Context, f ledger.BureauFile, h head, orde
 				}
 			}
 		}
-		done += int64(len(batch))
-		batch = batch[:0]
+		done += int64(len(records))
 		n.progress("write", done, f.Records)
 		return ctx.Err()
-	}
-	err = orders(func(o *ledger.Order) error {
-		var blank issue.Blank
-		if err := json.Unmarshal(o.Record, &blank); err != nil {
-			return fmt.Errorf("the record of order %s cannot be read: %w", o.UID, err)
-		}
-		batch = append(batch, issue.Item{PAN: o.PAN, Blank: &blank})
-		if len(batch) == secretsBatch {
-			return flush()
-		}
-		return nil
 	})
-	if err == nil {
-		err = flush()
-	}
 	if err != nil {
 		return err
 	}
@@ -264,6 +241,65 @@ func (n *Night) clearText(ctx context.Context, f ledger.BureauFile, h head, orde
 		}
 	}
 	return out.Close()
+}
+
+// eachRecords gives the complete records of orders, in their order, some at a
+// time. The next ones are made while fn writes; at most a few batches are in memory.
+func (n *Night) eachRecords(ctx context.Context, orders eachOrder, fn func([]layout.Record) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	made, ended := make(chan []layout.Record, 2), make(chan error, 1)
+	go func() {
+		defer close(made)
+		ended <- n.makeRecords(ctx, orders, made)
+	}()
+	var failed error
+	for records := range made {
+		if failed == nil {
+			if failed = fn(records); failed != nil {
+				cancel() // what is still made is thrown away
+			}
+		}
+	}
+	if err := <-ended; failed == nil {
+		failed = err
+	}
+	return failed
+}
+
+// makeRecords reads orders and sends their records on, a batch at a time.
+func (n *Night) makeRecords(ctx context.Context, orders eachOrder, made chan<- []layout.Record) error {
+	batch := make([]issue.Item, 0, secretsBatch)
+	send := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		records, err := n.complete(ctx, batch)
+		if err != nil {
+			return err
+		}
+		batch = batch[:0]
+		select {
+		case made <- records:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	err := orders(func(o *ledger.Order) error {
+		var blank issue.Blank
+		if err := json.Unmarshal(o.Record, &blank); err != nil {
+			return fmt.Errorf("the record of order %s cannot be read: %w", o.UID, err)
+		}
+		if batch = append(batch, issue.Item{PAN: o.PAN, Blank: &blank}); len(batch) < secretsBatch {
+			return nil
+		}
+		return send()
+	})
+	if err != nil {
+		return err
+	}
+	return send()
 }
 
 // complete gives the records of a batch with their secrets; a share of the values is checked by a second way.
