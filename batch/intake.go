@@ -279,6 +279,9 @@ func (n *Night) claim(ctx context.Context, c candidate, number int) error {
 		if errors.Is(err, fs.ErrNotExist) { // the sender took it back
 			return n.Ledger.DropFile(ctx, id)
 		}
+		if _, there := os.Lstat(place); there == nil { // renamed, but not known to be durable: the next run looks again
+			return fmt.Errorf("take %s: %w", printable(f.Name), err)
+		}
 		n.note("%s could not be taken: %v; it stays in the inbox", printable(f.Name), plain(err))
 		return n.Ledger.DropFile(ctx, id)
 	}
@@ -416,6 +419,7 @@ func (n *Night) refuseFile(ctx context.Context, f ledger.RequestFile, code rules
 		return err
 	}
 	f.HoldsPAN = f.HoldsPAN || holds
+	detail = n.masker(ctx)(detail) // it may name a sheet
 	f.State, f.Code, f.Detail = ledger.DecidedF, code, detail
 	answer := &ledger.Answer{FileID: f.ID, RunID: n.run.ID, Outcome: outcome, Class: rules.Class(code), Code: code,
 		Codes: []rules.Code{code}, Message: detail}

@@ -101,7 +101,9 @@ func open(o Options, read func(table.Options) (*table.File, error)) (*File, erro
 	if err != nil {
 		return nil, err
 	}
-	t, err := read(table.Options{Limits: o.Limits, Header: func(cells []string) int { return names.Named(cells, cardID) }})
+	ofSheets := o.Limits // titles and header are no cards
+	ofSheets.Rows += table.HeaderRows
+	t, err := read(table.Options{Limits: ofSheets, Header: func(cells []string) int { return names.Named(cells, cardID) }})
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,9 @@ func Open(path string, o Options) (*File, error) {
 	if isJSON {
 		return openJSON(path, names, limits)
 	}
-	t, err := table.Open(path, table.Options{Limits: limits, Header: func(cells []string) int { return names.Named(cells, cardID) }})
+	ofSheets := limits // titles and header are no rows of the sender's, but rows of his sheet
+	ofSheets.Rows += table.HeaderRows
+	t, err := table.Open(path, table.Options{Limits: ofSheets, Header: func(cells []string) int { return names.Named(cells, cardID) }})
 	if err != nil {
 		return nil, err
 	}
