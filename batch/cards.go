@@ -215,13 +215,14 @@ func (n *Night) importFrom(ctx context.Context, source, name, place string, seal
 		return i.work(ctx, source, place, sealed)
 	})
 	result := s.Result
+	n.progress("cards", i.summary.Rows, i.summary.Rows)
 	s = i.summary
 	s.Result = result
 	if err != nil {
 		return s, err
 	}
 	if s.Refused+s.Conflicts > 0 {
-		n.note("%s: %d rows refused, %d conflicts with what we decided; %s lists them", name, s.Refused, s.Conflicts, n.Relative(result))
+		n.note("%s: rows refused: %d, conflicts with what we decided: %d; %s lists them", name, s.Refused, s.Conflicts, n.Relative(result))
 	}
 	return s, nil
 }

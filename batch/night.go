@@ -155,6 +155,9 @@ func (n *Night) timed(ctx context.Context, name string, work func(context.Contex
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	started = started.Add(n.elsewhere)
+	if items > 0 {
+		n.progress(name, items, items)
+	}
 	n.Log.Info().Str("run", n.run.ID).Str("stage", name).Int64("items", items).Float64("seconds", n.Now().Sub(started).Seconds()).Msg("stage done")
 	return n.Ledger.RecordStage(ctx, ledger.Stage{RunID: n.run.ID, Name: name, StartedAt: started, EndedAt: n.Now(), Items: items})
 }

@@ -1,15 +1,13 @@
 package report
 
 import (
-	"archive/zip"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
-	"io/fs"
-	"maps"
-	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/xuri/excelize/v2"
 )
@@ -38,8 +36,8 @@ func (r *Reconciliation) writeBook(w io.Writer) error {
 
 // book is the workbook in the making.
 type book struct {
-	file                                   *excelize.File
-	head, text, number, title, good, alarm int
+	file                                                             *excelize.File
+	head, numberHead, text, small, number, plain, title, good, alarm int
 }
 
 // dress makes the styles.
@@ -52,14 +50,23 @@ func (b *book) dress() error {
 		}
 		return id
 	}
-	const asText, grouped = 49, 3
+	const asText, general, grouped = 49, 0, 3
+	calibri := func(size float64, bold bool, colour string) *excelize.Font {
+		return &excelize.Font{Bold: bold, Color: colour, Family: "Calibri", Size: size}
+	}
 	wrap := &excelize.Alignment{Vertical: "top", WrapText: true}
-	b.head = style(excelize.Style{Font: &excelize.Font{Bold: true, Color: "FFFFFF", Family: "Calibri", Size: 11}, Fill: fill("24364B"), Alignment: &excelize.Alignment{Vertical: "center"}})
+	right := func(indent int) *excelize.Alignment {
+		return &excelize.Alignment{Vertical: "top", Horizontal: "right", Indent: indent}
+	}
+	b.head = style(excelize.Style{Font: calibri(11, true, "FFFFFF"), Fill: fill("24364B"), Alignment: &excelize.Alignment{Vertical: "center"}})
+	b.numberHead = style(excelize.Style{Font: calibri(11, true, "FFFFFF"), Fill: fill("24364B"), Alignment: &excelize.Alignment{Vertical: "center", Horizontal: "right", Indent: 1}})
 	b.text = style(excelize.Style{NumFmt: asText, Alignment: wrap})
-	b.number = style(excelize.Style{NumFmt: grouped, Alignment: &excelize.Alignment{Vertical: "top"}})
-	b.title = style(excelize.Style{Font: &excelize.Font{Bold: true, Family: "Calibri", Size: 14}, Alignment: &excelize.Alignment{Vertical: "center", WrapText: true}})
-	b.good = style(excelize.Style{NumFmt: asText, Font: &excelize.Font{Color: "0B4F1F", Bold: true, Family: "Calibri", Size: 11}, Fill: fill("C6EFCE"), Alignment: wrap})
-	b.alarm = style(excelize.Style{NumFmt: asText, Font: &excelize.Font{Color: "7A0010", Bold: true, Family: "Calibri", Size: 11}, Fill: fill("FFC7CE"), Alignment: wrap})
+	b.small = style(excelize.Style{NumFmt: asText, Alignment: wrap, Font: calibri(8, false, "44525F")})
+	b.number = style(excelize.Style{NumFmt: grouped, Alignment: right(1)}) // away from a text to its right
+	b.plain = style(excelize.Style{NumFmt: general, Alignment: &excelize.Alignment{Vertical: "top", Horizontal: "left"}})
+	b.title = style(excelize.Style{Font: calibri(14, true, ""), Alignment: &excelize.Alignment{Vertical: "center", WrapText: true}})
+	b.good = style(excelize.Style{NumFmt: asText, Font: calibri(11, true, "0B4F1F"), Fill: fill("C6EFCE"), Alignment: wrap})
+	b.alarm = style(excelize.Style{NumFmt: asText, Font: calibri(11, true, "7A0010"), Fill: fill("FFC7CE"), Alignment: wrap})
 	return failed
 }
 
@@ -67,11 +74,20 @@ func fill(colour string) excelize.Fill {
 	return excelize.Fill{Type: "pattern", Pattern: 1, Color: []string{colour}}
 }
 
-// column of a sheet.
+// column of a sheet: its width is in characters.
 type column struct {
 	name  string
 	width float64
+	kind  columnKind
 }
+
+type columnKind int
+
+const (
+	words   columnKind = iota
+	numbers            // stands to the right, its heading too
+	digest             // small, over several lines
+)
 
 // sheet writes a table: a frozen header with a filter, text as text, numbers as numbers.
 func (b *book) sheet(name string, columns []column, rows int, row func(i int) []any) error {
@@ -85,6 +101,9 @@ func (b *book) sheet(name string, columns []column, rows int, row func(i int) []
 	header := make([]any, len(columns))
 	for i, c := range columns {
 		header[i] = excelize.Cell{StyleID: b.head, Value: c.name}
+		if c.kind == numbers {
+			header[i] = excelize.Cell{StyleID: b.numberHead, Value: c.name}
+		}
 		if err := s.SetColWidth(i+1, i+1, c.width); err != nil {
 			return err
 		}
@@ -96,7 +115,8 @@ func (b *book) sheet(name string, columns []column, rows int, row func(i int) []
 		return err
 	}
 	for i := range rows {
-		if err := s.SetRow(fmt.Sprintf("A%d", i+2), b.cells(row(i))); err != nil {
+		cells, lines := b.cells(row(i), columns)
+		if err := s.SetRow(fmt.Sprintf("A%d", i+2), cells, height(lines)...); err != nil {
 			return err
 		}
 	}
@@ -107,29 +127,62 @@ func (b *book) sheet(name string, columns []column, rows int, row func(i int) []
 	if err := b.file.AutoFilter(name, "A1:"+last, nil); err != nil { // before Flush, which writes it
 		return err
 	}
+	err = b.file.SetDefinedName(&excelize.DefinedName{Name: "_xlnm.Print_Titles", RefersTo: "'" + name + "'!$1:$1", Scope: name})
+	if err != nil {
+		return err
+	}
 	return s.Flush()
 }
 
-// cells dresses values: what is no number is a text, neutral.
-func (b *book) cells(values []any) []any {
+// cells dresses values: what is no number is a text, neutral. It says how many
+// lines the highest cell needs in columns so wide.
+func (b *book) cells(values []any, columns []column) (cells []any, lines int) {
+	lines = 1
 	for i, v := range values {
 		switch v := v.(type) {
 		case excelize.Cell:
 		case string:
-			values[i] = excelize.Cell{StyleID: b.text, Value: Neutral(v)}
+			style, width := b.text, columns[i].width
+			if columns[i].kind == digest {
+				style, width = b.small, 1.4*width // in the smaller letters
+			}
+			values[i] = excelize.Cell{StyleID: style, Value: Neutral(v)}
+			lines = max(lines, wrapped(v, int(width)))
 		default:
 			values[i] = excelize.Cell{StyleID: b.number, Value: v}
 		}
 	}
-	return values
+	return values, lines
 }
 
-// holds is the cell that says whether a balance does.
-func (b *book) holds(ok bool) excelize.Cell {
-	if ok {
-		return excelize.Cell{StyleID: b.good, Value: "holds"}
+// height is given to rows of more than one line: not every program makes it
+// itself, and then a long text runs over the row below.
+func height(lines int) []excelize.RowOpts {
+	if lines <= 1 {
+		return nil
 	}
-	return excelize.Cell{StyleID: b.alarm, Value: "DOES NOT HOLD"}
+	return []excelize.RowOpts{{Height: min(409, 15*float64(lines)+1)}} // 409 points is the most there is
+}
+
+// wrapped is the number of lines that text takes in a cell of so many
+// characters: broken at spaces, a longer word wherever the line ends.
+func wrapped(text string, width int) int {
+	lines, used := 1, 0
+	for word := range strings.FieldsSeq(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case used == 0:
+			used = n
+		case used+1+n <= width:
+			used += 1 + n
+		default:
+			lines, used = lines+1, n
+		}
+		for ; used > width; used -= width {
+			lines++
+		}
+	}
+	return lines
 }
 
 // newSheet makes a sheet that prints on as many landscape pages as it is long, and one wide.
@@ -137,106 +190,22 @@ func (b *book) newSheet(name string) error {
 	if _, err := b.file.NewSheet(name); err != nil {
 		return err
 	}
-	landscape, a4, one, endless, fit := "landscape", 9, 1, 0, true
+	landscape, a4, one, endless, fit, margin := "landscape", 9, 1, 0, true, 0.4
 	if err := b.file.SetSheetProps(name, &excelize.SheetPropsOptions{FitToPage: &fit}); err != nil {
+		return err
+	}
+	if err := b.file.SetPageMargins(name, &excelize.PageLayoutMarginsOptions{Left: &margin, Right: &margin, Top: &margin, Bottom: &margin}); err != nil {
 		return err
 	}
 	return b.file.SetPageLayout(name, &excelize.PageLayoutOptions{Orientation: &landscape, Size: &a4, FitToWidth: &one, FitToHeight: &endless})
 }
 
-// summary is the first sheet: verdict, balances, what needs a person, counts with a chart.
-func (b *book) summary(r *Reconciliation) error {
-	const name = "Summary"
-	if err := b.newSheet(name); err != nil {
-		return err
-	}
-	s, err := b.file.NewStreamWriter(name)
-	if err != nil {
-		return err
-	}
-	for i, width := range []float64{68, 18, 84, 64} {
-		if err := s.SetColWidth(i+1, i+1, width); err != nil {
-			return err
-		}
-	}
-	line := 0
-	put := func(values ...any) {
-		line++
-		if err == nil {
-			err = s.SetRow(fmt.Sprintf("A%d", line), b.cells(values))
-		}
-	}
-	head := func(words ...string) {
-		cells := make([]any, len(words))
-		for i, w := range words {
-			cells[i] = excelize.Cell{StyleID: b.head, Value: w}
-		}
-		put()
-		put(cells...)
-	}
-	line++
-	err = s.SetRow("A1", []any{excelize.Cell{StyleID: b.title, Value: Neutral(r.Verdict)}}, excelize.RowOpts{Height: 44})
-	if err == nil {
-		err = s.MergeCell("A1", "D1")
-	}
-	put("Run", r.RunID, "exit code", r.ExitCode)
-	head("Balance", "", "In numbers")
-	for _, eq := range r.Balances {
-		put(eq.Name, b.holds(eq.Holds), eq.String())
-	}
-	if len(r.NeedsPerson) > 0 {
-		head("Needs a person", "", "Why", "Command")
-		for _, n := range r.NeedsPerson {
-			put(n.What, "", n.Why, n.Command)
-		}
-	}
-	for _, w := range r.Warnings {
-		put("Warning", "", w)
-	}
-	for _, n := range r.Notes {
-		put("Note", "", n)
-	}
-	head("Counts", "Rows")
-	first := line + 1
-	for _, t := range []Term{{"accepted", r.Accepted}, {"refused", r.Refused}, {"duplicate", r.Duplicate}, {"held", r.Held}} {
-		put(t.Name, t.N)
-	}
-	last := line
-	for _, t := range []Term{{"read", r.Read}, {"written", r.Written}, {"waiting", r.Waiting}} {
-		put(t.Name, t.N)
-	}
-	if err == nil && r.Read > 0 {
-		err = b.chart(name, first, last) // before Flush, which writes the reference to it
-	}
-	if err != nil {
-		return err
-	}
-	return s.Flush()
-}
-
-// chart draws the outcomes beside their counts.
-func (b *book) chart(sheet string, first, last int) error {
-	return b.file.AddChart(sheet, fmt.Sprintf("C%d", first), &excelize.Chart{
-		Type: excelize.Bar,
-		Series: []excelize.ChartSeries{{
-			Name:       "Rows",
-			Categories: fmt.Sprintf("%s!$A$%d:$A$%d", sheet, first, last), Values: fmt.Sprintf("%s!$B$%d:$B$%d", sheet, first, last),
-			Fill: fill("2A62B0"),
-		}},
-		Title:     excelize.ChartTitle{Paragraph: []excelize.RichTextRun{{Text: "What became of the rows"}}},
-		Legend:    excelize.ChartLegend{Position: "none"},
-		PlotArea:  excelize.ChartPlotArea{ShowVal: true},
-		YAxis:     excelize.ChartAxis{None: true},
-		XAxis:     excelize.ChartAxis{ReverseOrder: true},
-		Dimension: excelize.ChartDimension{Width: 440, Height: 220},
-	})
-}
-
 func (b *book) files(r *Reconciliation) error {
 	files := append(slices.Clone(r.Files), r.CardSystemFiles...)
 	return b.sheet("Files", []column{
-		{"bureau", 14}, {"name", 42}, {"sequence", 11}, {"records", 11}, {"size", 13}, {"state", 13}, {"sent", 11}, {"acknowledged", 15},
-		{"rejected", 11}, {"outstanding", 14}, {"run_id", 18}, {"error", 50}, {"sha256", 68},
+		{"bureau", 13, words}, {"name", 42, words}, {"sequence", 13, numbers}, {"records", 12, numbers}, {"size", 13, numbers}, {"state", 13, words},
+		{"sent", 10, numbers}, {"acknowledged", 18, numbers}, {"rejected", 13, numbers}, {"outstanding", 16, numbers}, {"run_id", 16, words},
+		{"error", 44, words}, {"sha256", 26, digest},
 	}, len(files), func(i int) []any {
 		f := files[i]
 		return []any{f.Bureau, f.Name, f.Sequence, f.Records, f.Size, string(f.State), f.Sent, f.Acknowledged, f.Rejected, f.Outstanding, f.RunID, f.Error, f.SHA256}
@@ -244,32 +213,41 @@ func (b *book) files(r *Reconciliation) error {
 }
 
 func (b *book) byCode(r *Reconciliation) error {
-	return b.sheet("By code", []column{{"code", 34}, {"outcome", 14}, {"rows", 12}}, len(r.ByCode), func(i int) []any {
+	return b.sheet("By code", []column{{"outcome", 14, words}, {"code", 34, words}, {"rows", 12, numbers}, {"meaning", 56, words}}, len(r.ByCode), func(i int) []any {
 		c := r.ByCode[i]
-		return []any{string(c.Code), string(c.Outcome), c.N}
+		return []any{string(c.Outcome), string(c.Code), c.N, c.words()}
 	})
 }
 
+// outcomeColumns stand in each of the counts.
+var outcomeColumns = []column{{"read", 12, numbers}, {"accepted", 13, numbers}, {"refused", 12, numbers}, {"duplicate", 14, numbers}, {"held", 12, numbers}}
+
+func (o Outcomes) values() []any { return []any{o.Read, o.Accepted, o.Refused, o.Duplicate, o.Held} }
+
 func (b *book) byReason(r *Reconciliation) error {
-	return b.sheet("By reason", []column{{"request", 14}, {"reason", 10}, {"name", 28}, {"read", 12}, {"accepted", 12}, {"refused", 12}, {"duplicate", 12}, {"held", 12}},
-		len(r.ByReason), func(i int) []any {
-			c := r.ByReason[i]
-			return []any{c.Request, c.Reason, c.Name, c.Read, c.Accepted, c.Refused, c.Duplicate, c.Held}
-		})
+	columns := append([]column{{"request", 14, words}, {"reason", 11, numbers}, {"name", 28, words}}, outcomeColumns...)
+	return b.sheet("By reason", columns, len(r.ByReason), func(i int) []any {
+		c := r.ByReason[i]
+		var reason any = c.Reason
+		if c.Reason == 0 {
+			reason = ""
+		}
+		return append([]any{c.Request, reason, c.Name}, c.values()...)
+	})
 }
 
 func (b *book) byProduct(r *Reconciliation) error {
-	return b.sheet("By product", []column{{"product", 24}, {"read", 12}, {"accepted", 12}, {"refused", 12}, {"duplicate", 12}, {"held", 12}},
-		len(r.ByProduct), func(i int) []any {
-			c := r.ByProduct[i]
-			return []any{c.Product, c.Read, c.Accepted, c.Refused, c.Duplicate, c.Held}
-		})
+	return b.sheet("By product", append([]column{{"product", 28, words}}, outcomeColumns...), len(r.ByProduct), func(i int) []any {
+		c := r.ByProduct[i]
+		return append([]any{cmp.Or(c.Product, noProduct)}, c.values()...)
+	})
 }
 
 // refusals lists the first of them; refusals.csv has all.
 func (b *book) refusals(r *Reconciliation) error {
 	return b.sheet("Refusals", []column{
-		{"file", 30}, {"sheet", 16}, {"row", 9}, {"card_id", 21}, {"request", 12}, {"outcome", 12}, {"class", 8}, {"code", 30}, {"all_codes", 40}, {"message", 90},
+		{"file", 28, words}, {"sheet", 15, words}, {"row", 10, numbers}, {"card_id", 20, words}, {"request", 12, words}, {"outcome", 12, words},
+		{"class", 10, numbers}, {"code", 30, words}, {"all_codes", 32, words}, {"message", 76, words},
 	}, len(r.refusals), func(i int) []any {
 		f := r.refusals[i]
 		return []any{f.File, f.Sheet, f.Row, f.CardID, f.Request, f.Outcome, f.Class, f.Code, f.Codes, f.Message}
@@ -277,61 +255,8 @@ func (b *book) refusals(r *Reconciliation) error {
 }
 
 func (b *book) waiting(r *Reconciliation) error {
-	return b.sheet("Waiting", []column{{"bureau", 16}, {"orders", 12}, {"accepted in run", 20}, {"why", 80}}, len(r.Waits), func(i int) []any {
+	return b.sheet("Waiting", []column{{"bureau", 16, words}, {"orders", 12, numbers}, {"accepted in run", 20, words}, {"why", 80, words}}, len(r.Waits), func(i int) []any {
 		w := r.Waits[i]
 		return []any{w.Bureau, w.Orders, w.RunID, w.Reason}
-	})
-}
-
-// sortedZip writes the parts of a workbook in the order of their names, so
-// that the same content is the same bytes. It holds them until Close; the
-// workbook of a run is small by its limits.
-type sortedZip struct {
-	to    io.Writer
-	parts map[string]*bytes.Buffer
-}
-
-// Create begins a part.
-func (z *sortedZip) Create(name string) (io.Writer, error) {
-	z.parts[name] = new(bytes.Buffer)
-	return z.parts[name], nil
-}
-
-// AddFS is not used by the writer of a workbook.
-func (z *sortedZip) AddFS(fs.FS) error { return fmt.Errorf("a workbook has no folders to add") }
-
-// Close writes the archive; the list of content types is first, as readers expect it.
-func (z *sortedZip) Close() error {
-	out := zip.NewWriter(z.to)
-	const types = "[Content_Types].xml"
-	names := slices.DeleteFunc(slices.Sorted(maps.Keys(z.parts)), func(n string) bool { return n == types })
-	for _, name := range append([]string{types}, names...) {
-		if z.parts[name] == nil {
-			continue
-		}
-		w, err := out.Create(name)
-		if err != nil {
-			return err
-		}
-		content := z.parts[name].Bytes()
-		if name == types {
-			content = sortDefaults(content)
-		}
-		if _, err := w.Write(content); err != nil {
-			return err
-		}
-	}
-	return out.Close()
-}
-
-var defaultTypes = regexp.MustCompile(`(?:<Default [^>]*></Default>)+`)
-
-// sortDefaults orders the content types by file ending; the library takes them from a map.
-func sortDefaults(types []byte) []byte {
-	return defaultTypes.ReplaceAllFunc(types, func(list []byte) []byte {
-		const end = "</Default>"
-		each := strings.SplitAfter(string(list), end)
-		slices.Sort(each)
-		return []byte(strings.Join(each, ""))
 	})
 }

@@ -47,6 +47,7 @@ type gathering struct {
 	sinks   sinks
 	tallies []ledger.Tally
 	files   []ledger.BureauFile
+	product productCounts
 	written map[string]int64 // by bureau, accepted in this run
 }
 
@@ -58,7 +59,7 @@ func gather(ctx context.Context, l Ledger, runID string, extra Extra, s sinks) (
 	g := &gathering{ctx: ctx, ledger: l, run: run, extra: extra, sinks: s, Reconciliation: &Reconciliation{
 		RunID: run.ID, Date: run.Date, StartedAt: run.StartedAt, Host: run.Host, Version: run.Version, Starts: run.Starts,
 	}}
-	for _, step := range []func() error{g.countAnswers, g.countOrders, g.readBureauFiles, g.readRequestFiles, g.walkAnswers, g.walkRecords, g.readStages} {
+	for _, step := range []func() error{g.countAnswers, g.countOrders, g.readBureauFiles, g.readRequestFiles, g.walkAnswers, g.countProducts, g.walkRecords, g.readStages} {
 		if err := step(); err != nil {
 			return nil, nil, err
 		}
@@ -77,11 +78,10 @@ func (g *gathering) countAnswers() (err error) {
 		return err
 	}
 	var all Outcomes
-	reasons, codes, products := map[ReasonCount]*Outcomes{}, map[CodeCount]int64{}, map[string]*Outcomes{}
+	reasons, codes := map[ReasonCount]*Outcomes{}, map[CodeCount]int64{}
 	for _, t := range g.tallies {
 		all.add(t.Outcome, t.N)
 		at(reasons, ReasonCount{Request: string(t.Kind), Reason: t.Reason, Name: g.reasonName(t)}).add(t.Outcome, t.N)
-		at(products, t.Product).add(t.Outcome, t.N)
 		codes[CodeCount{Code: t.Code, Outcome: t.Outcome}] += t.N
 	}
 	g.Read, g.Accepted, g.Refused, g.Duplicate, g.Held = all.Read, all.Accepted, all.Refused, all.Duplicate, all.Held
@@ -92,9 +92,6 @@ func (g *gathering) countAnswers() (err error) {
 	slices.SortFunc(g.ByReason, func(a, b ReasonCount) int {
 		return cmp.Or(cmp.Compare(a.Request, b.Request), cmp.Compare(a.Reason, b.Reason))
 	})
-	for _, product := range slices.Sorted(maps.Keys(products)) {
-		g.ByProduct = append(g.ByProduct, ProductCount{product, *products[product]})
-	}
 	for key, n := range codes {
 		key.N = n
 		g.ByCode = append(g.ByCode, key)
@@ -173,8 +170,8 @@ func (g *gathering) readRequestFiles() error {
 	return nil
 }
 
-// walkAnswers goes once through the run's answers: per file counts and, for
-// the lists, the first refusals and the sink.
+// walkAnswers goes once through the run's answers: counts by file and product
+// and, for the lists, the first refusals and the sink.
 func (g *gathering) walkAnswers() error {
 	index := map[int64]*RequestFile{}
 	for i := range g.RequestFiles {
@@ -185,14 +182,15 @@ func (g *gathering) walkAnswers() error {
 			f.count(a.Outcome)
 		}
 	}
-	if g.sinks.told == nil { // counts alone need neither orders nor cards
+	if g.sinks.told == nil { // counts alone need neither orders nor, but for those not accepted, cards
 		return g.ledger.EachAnswer(g.ctx, g.run.ID, 0, func(a *ledger.Answer) error {
 			count(a)
-			return nil
+			return g.product.answer(g.ctx, g.ledger, a)
 		})
 	}
 	return g.ledger.EachTold(g.ctx, g.run.ID, 0, func(t *ledger.Told) error {
 		count(&t.Answer)
+		g.product.told(t)
 		if t.Outcome != rules.Accepted && len(g.refusals) < maxShown {
 			g.refusals = append(g.refusals, refusalOf(t))
 		}

@@ -234,6 +234,7 @@ func smallNight(t testing.TB) *memory {
 			var id int64
 			fmt.Sscan(a.CardID, &id)
 			a.Card = testCard(t, id)
+			m.cards[id] = &ledger.Known{Card: rules.Card{Card: *a.Card}}
 		}
 	}
 	m.told = func(yield func(*ledger.Told) bool) {

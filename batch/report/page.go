@@ -1,10 +1,12 @@
 package report
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -16,9 +18,11 @@ const maxRefusalsOnPage = 100
 var pageText string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"count": thousands,
-	"stamp": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
-	"day":   func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
+	"count":   thousands,
+	"choices": choices,
+	"product": func(name string) string { return cmp.Or(name, noProduct) },
+	"stamp":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
+	"day":     func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
 }).Parse(pageText))
 
 // page is the reconciliation with what only the page needs: bars and words.
@@ -34,6 +38,7 @@ type page struct {
 	Refusals     []refusal
 	NotAccepted  int64
 	RefusalsLeft bool
+	FileRefused  bool // at least one as a whole
 }
 
 // stackedBar shows how a whole falls into parts.
@@ -54,11 +59,13 @@ type part struct {
 type codeBar struct {
 	CodeCount
 	Width, Share string
+	Words        string // what the code alone leaves open
 }
 
 type stageBar struct {
 	Stage
 	Width, Share string
+	Took         string
 }
 
 type rangeBar struct {
@@ -71,11 +78,12 @@ type rangeBar struct {
 func (r *Reconciliation) writePage(w io.Writer) error {
 	p := page{Reconciliation: r, Broken: r.broken(), Codes: codeBars(r.ByCode), StageBars: stageBars(r.Stages), RangeBars: rangeBars(r.Ranges)}
 	p.Mood, p.Pill = r.mood()
-	p.Tiles = []Term{{"read", r.Read}, {"accepted", r.Accepted}, {"refused", r.Refused}, {"duplicate", r.Duplicate}, {"held", r.Held}, {"written", r.Written}, {"waiting", r.Waiting}}
+	p.Tiles = r.counts()
 	p.Bars = r.bars()
 	p.Refusals = r.refusals[:min(len(r.refusals), maxRefusalsOnPage)]
 	p.NotAccepted = r.Read - r.Accepted
 	p.RefusalsLeft = p.NotAccepted > int64(len(p.Refusals))
+	p.FileRefused = slices.ContainsFunc(r.RequestFiles, func(f RequestFile) bool { return f.Code != "" })
 	return pageTemplate.Execute(w, p)
 }
 
@@ -140,7 +148,7 @@ func codeBars(codes []CodeCount) []codeBar {
 	}
 	bars := make([]codeBar, len(codes))
 	for i, c := range codes {
-		bars[i] = codeBar{c, width(c.N, all), percent(c.N, all)}
+		bars[i] = codeBar{c, width(c.N, all), percent(c.N, all), c.words()}
 	}
 	return bars
 }
@@ -152,9 +160,44 @@ func stageBars(stages []Stage) []stageBar {
 	}
 	bars := make([]stageBar, len(stages))
 	for i, s := range stages {
-		bars[i] = stageBar{s, width(milliseconds(s), all), percent(milliseconds(s), all)}
+		bars[i] = stageBar{s, width(milliseconds(s), all), percent(milliseconds(s), all), took(s)}
 	}
 	return bars
+}
+
+// took is the time of a stage with its unit: 8 ms, 1.02 s, 3 min 20 s.
+func took(s Stage) string {
+	switch ms := milliseconds(s); {
+	case ms == 0:
+		return "under 1 ms"
+	case ms < 1000:
+		return fmt.Sprintf("%d ms", ms)
+	case ms < 120_000:
+		return fmt.Sprintf("%.2f s", float64(ms)/1000)
+	default:
+		return fmt.Sprintf("%d min %d s", ms/60_000, ms/1000%60)
+	}
+}
+
+// choices gives each way that a command offers as a command of its own: copied
+// into a shell, the bar between two options would be a pipe.
+func choices(command string) []string {
+	if command == "" {
+		return nil
+	}
+	words := strings.Split(command, " ")
+	for i, word := range words {
+		if !strings.HasPrefix(word, "--") || !strings.Contains(word, "|") {
+			continue
+		}
+		var all []string
+		for choice := range strings.SplitSeq(word, "|") {
+			words[i] = choice
+			all = append(all, strings.Join(words, " "))
+		}
+		return all
+	}
+	return []string{command}
 }
 
 func milliseconds(s Stage) int64 { return int64(s.Seconds*1000 + 0.5) }

@@ -54,6 +54,14 @@ type Reconciliation struct {
 	refusals []refusal // the first maxShown, for page and workbook
 }
 
+// counts are the numbers of the night in the order in which they follow from each other.
+func (r *Reconciliation) counts() []Term {
+	return []Term{
+		{"read", r.Read}, {"accepted", r.Accepted}, {"refused", r.Refused}, {"duplicate", r.Duplicate}, {"held", r.Held},
+		{"written", r.Written}, {"waiting", r.Waiting},
+	}
+}
+
 // Balance is one equation that must hold: Left is one side, the sum of Right the other.
 type Balance struct {
 	Name  string `json:"name"`
@@ -167,7 +175,17 @@ type CodeCount struct {
 	N       int64         `json:"n"`
 }
 
-// ProductCount counts by product; "" where the card is not known.
+// words says what code and outcome leave open: a duplicate by reference repeats
+// the first one's code.
+func (c CodeCount) words() string {
+	if c.Outcome == rules.Duplicate && c.Code == rules.Approved {
+		return "asked for before with the same reference; told again"
+	}
+	return ""
+}
+
+// ProductCount counts by product: of an accepted row the order's, of any other
+// the requested card's; "" where the row names no card that the registry knows.
 type ProductCount struct {
 	Product string `json:"product"`
 	Outcomes

@@ -51,9 +51,15 @@ func (s *session) progress() func(stage string, done, total int64) {
 			total = -1
 		}
 		if stage != current {
+			if bar != nil {
+				_ = bar.Finish() // one of unknown length would spin on
+			}
 			current = stage
 			bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(s.err), progressbar.OptionSetDescription(stage),
 				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionShowCount())
+		}
+		if bar.GetMax64() != total {
+			bar.ChangeMax64(total)
 		}
 		_ = bar.Set64(done)
 		if done == total {

@@ -101,7 +101,10 @@ func (s *sheetScanner) read() error {
 	if !seen {
 		return notXML("a sheet has no rows element")
 	}
-	if s.hiddenRows > 0 {
+	switch {
+	case s.hiddenRows == 1:
+		s.book.file.note("sheet %q has 1 hidden row, which is read like the others", s.name)
+	case s.hiddenRows > 1:
 		s.book.file.note("sheet %q has %d hidden rows, which are read like the others", s.name, s.hiddenRows)
 	}
 	return nil

@@ -153,7 +153,7 @@ func TestDatesFrom1904(t *testing.T) {
 func TestBlankRowsAndCellsAreLeftOut(t *testing.T) {
 	rows := row(2, `<c r="B2"><v>1</v></c><c r="D2" s="1"/>`) + row(5, `<c r="A5" t="inlineStr"><is><t> </t></is></c>`) + `<row r="9" hidden="1"><c r="A9"><v>3</v></c></row>`
 	f := wantRows(t, book(rows).bytes(), "2: |1", "9: 3")
-	if d := cmp.Diff([]string{`sheet "Cards" has 1 hidden rows, which are read like the others`}, f.Notes()); d != "" {
+	if d := cmp.Diff([]string{`sheet "Cards" has 1 hidden row, which is read like the others`}, f.Notes()); d != "" {
 		t.Error(d)
 	}
 }
