@@ -142,9 +142,9 @@ func (b *book) cells(values []any, columns []column) (cells []any, lines int) {
 		switch v := v.(type) {
 		case excelize.Cell:
 		case string:
-			style, width := b.text, columns[i].width
+			style, width := b.text, 1.1*columns[i].width // most letters are narrower than a digit, which the width counts
 			if columns[i].kind == digest {
-				style, width = b.small, 1.4*width // in the smaller letters
+				style, width = b.small, 1.3*width // in the smaller letters
 			}
 			values[i] = excelize.Cell{StyleID: style, Value: Neutral(v)}
 			lines = max(lines, wrapped(v, int(width)))
@@ -247,7 +247,7 @@ func (b *book) byProduct(r *Reconciliation) error {
 func (b *book) refusals(r *Reconciliation) error {
 	return b.sheet("Refusals", []column{
 		{"file", 28, words}, {"sheet", 15, words}, {"row", 10, numbers}, {"card_id", 20, words}, {"request", 12, words}, {"outcome", 12, words},
-		{"class", 10, numbers}, {"code", 30, words}, {"all_codes", 32, words}, {"message", 76, words},
+		{"class", 10, numbers}, {"code", 30, words}, {"all_codes", 36, words}, {"message", 76, words},
 	}, len(r.refusals), func(i int) []any {
 		f := r.refusals[i]
 		return []any{f.File, f.Sheet, f.Row, f.CardID, f.Request, f.Outcome, f.Class, f.Code, f.Codes, f.Message}

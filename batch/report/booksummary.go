@@ -9,7 +9,7 @@ import (
 const summarySheet = "Summary"
 
 // summaryColumns are those of the first sheet, which has no one heading.
-var summaryColumns = []column{{"", 46, words}, {"", 17, words}, {"", 64, words}, {"", 50, words}}
+var summaryColumns = []column{{"", 50, words}, {"", 17, words}, {"", 62, words}, {"", 50, words}}
 
 // summaryWriter writes the first sheet line by line and keeps the first error.
 type summaryWriter struct {

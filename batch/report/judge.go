@@ -177,7 +177,7 @@ func (g *gathering) needRequestFile(f RequestFile) {
 		again = "reemboss cards import "
 	}
 	command := again + quoted(where)
-	if strings.HasSuffix(where, ".pgp") { // sealed to us because it holds card numbers
+	if f.Kind != "cards" && strings.HasSuffix(where, ".pgp") { // sealed to us because it holds card numbers
 		command = "gpg --decrypt " + quoted(where)
 	}
 	g.need(f.Name+" was refused as a whole: "+string(f.Code), why(f.Detail, "Nothing of it was done."), command)

@@ -179,7 +179,7 @@ type CodeCount struct {
 // the first one's code.
 func (c CodeCount) words() string {
 	if c.Outcome == rules.Duplicate && c.Code == rules.Approved {
-		return "asked for before with the same reference; told again"
+		return "asked for before, same reference"
 	}
 	return ""
 }

@@ -314,11 +314,12 @@ func answerCells(t *ledger.Told) []string {
 
 // Columns of resultColumns that are treated apart.
 const (
-	columnOutcome = 0
-	columnClass   = 1
-	columnMessage = 3
-	columnBalance = 11
-	columnFee     = 12
+	columnOutcome  = 0
+	columnClass    = 1
+	columnMessage  = 3
+	columnAllCodes = 4
+	columnBalance  = 11
+	columnFee      = 12
 )
 
 // messageOf is the answer's sentence. reissue_type_used stays a bare number

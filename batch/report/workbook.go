@@ -113,12 +113,13 @@ func openWorkbook(original []byte, in ResultInput) (*excelize.File, error) {
 var resultWidths = []struct {
 	columns int
 	width   float64
-}{{1, 12}, {1, 8}, {1, 28}, {1, 70}, {1, 32}, {4, 24}, {4, 17}, {2, 26}, {1, 13}, {1, 36}, {1, 11}, {1, 26}}
+}{{1, 12}, {1, 8}, {1, 28}, {1, 76}, {1, 34}, {4, 24}, {4, 17}, {2, 26}, {1, 13}, {1, 36}, {1, 11}, {1, 26}}
 
 // sheetPlan is where our columns go on one sheet.
 type sheetPlan struct {
 	name   string
 	column int // first of ours, from 1
+	rows   loadedRows
 }
 
 // appendColumns writes headers and answers.
@@ -127,12 +128,12 @@ func appendColumns(ctx context.Context, book *excelize.File, in ResultInput) err
 	if err != nil {
 		return err
 	}
-	plans := map[string]sheetPlan{}
+	plans, loaded := map[string]sheetPlan{}, map[any]bool{}
 	for _, sheet := range in.Sheets {
 		if len(sheet.Header) == 0 || sheet.HeaderLine < 1 {
 			continue
 		}
-		plan, err := planSheet(book, sheet)
+		plan, err := planSheet(book, sheet, loaded)
 		if err != nil {
 			return err
 		}
@@ -153,36 +154,47 @@ func appendColumns(ctx context.Context, book *excelize.File, in ResultInput) err
 // planSheet finds the first column to the right of everything the sheet has:
 // contents, header, merged cells. Cells that are only formatted do not count,
 // some producers format whole rows to the last column.
-func planSheet(book *excelize.File, sheet SenderSheet) (sheetPlan, error) {
-	used := len(sheet.Header)
+func planSheet(book *excelize.File, sheet SenderSheet, loaded map[any]bool) (sheetPlan, error) {
+	used, err := usedColumns(book, sheet)
+	if err != nil {
+		return sheetPlan{}, err
+	}
 	merged, err := book.GetMergeCells(sheet.Name)
 	if err != nil {
 		return sheetPlan{}, errWithheld{fmt.Sprintf("sheet %q cannot be read for writing (%v)", sheet.Name, err)}
 	}
+	ours := newlyLoaded(book, loaded) // to ask for merged cells loads the sheet
 	for _, m := range merged {
 		if column, _, err := excelize.CellNameToCoordinates(m.GetEndAxis()); err == nil {
 			used = max(used, column)
 		}
 	}
+	if used+len(resultColumns) > excelize.MaxColumns {
+		return sheetPlan{}, errWithheld{fmt.Sprintf("sheet %q has no room for more columns", sheet.Name)}
+	}
+	return sheetPlan{sheet.Name, used + 1, ours}, nil
+}
+
+// usedColumns is the last column with contents, or of the header. To be asked
+// before the sheet is loaded: the rows of a loaded one are first written out again.
+func usedColumns(book *excelize.File, sheet SenderSheet) (int, error) {
+	used := len(sheet.Header)
 	rows, err := book.Rows(sheet.Name)
 	if err != nil {
-		return sheetPlan{}, errWithheld{fmt.Sprintf("sheet %q cannot be read for writing (%v)", sheet.Name, err)}
+		return 0, errWithheld{fmt.Sprintf("sheet %q cannot be read for writing (%v)", sheet.Name, err)}
 	}
 	defer rows.Close()
 	for rows.Next() {
 		cells, err := rows.Columns(excelize.Options{RawCellValue: true})
 		if err != nil {
-			return sheetPlan{}, errWithheld{fmt.Sprintf("sheet %q cannot be read for writing (%v)", sheet.Name, err)}
+			return 0, errWithheld{fmt.Sprintf("sheet %q cannot be read for writing (%v)", sheet.Name, err)}
 		}
 		for len(cells) > used && cells[len(cells)-1] == "" {
 			cells = cells[:len(cells)-1]
 		}
 		used = max(used, len(cells))
 	}
-	if used+len(resultColumns) > excelize.MaxColumns {
-		return sheetPlan{}, errWithheld{fmt.Sprintf("sheet %q has no room for more columns", sheet.Name)}
-	}
-	return sheetPlan{sheet.Name, used + 1}, nil
+	return used, nil
 }
 
 // writeHeader writes and dresses our part of the header row.
@@ -225,13 +237,15 @@ func (p sheetPlan) widen(book *excelize.File) error {
 // writeAnswer writes one answer beside its row.
 func (p sheetPlan) writeAnswer(book *excelize.File, t *ledger.Told, look palette) error {
 	colours := look.outcome[t.Outcome]
+	p.rows.reserve(t.Line, p.column+len(resultColumns)-1)
 	if err := book.SetCellStyle(p.name, p.cell(0, t.Line), p.cell(len(resultColumns)-1, t.Line), colours.text); err != nil {
 		return err
 	}
 	if err := book.SetCellStyle(p.name, p.cell(0, t.Line), p.cell(0, t.Line), colours.strong); err != nil {
 		return err
 	}
-	for i, text := range detailOf(t).cells() {
+	detail := detailOf(t)
+	for i, text := range detail.cells() {
 		if text == "" {
 			continue
 		}
@@ -239,7 +253,28 @@ func (p sheetPlan) writeAnswer(book *excelize.File, t *ledger.Told, look palette
 			return err
 		}
 	}
-	return nil
+	return p.wrapLong(book, t.Line, detail, colours)
+}
+
+// wrapLong breaks a long message or list of codes into lines, where the row
+// has or can be given the height for them.
+func (p sheetPlan) wrapLong(book *excelize.File, line int, d detail, colours shade) error {
+	lines := max(linesOf(d.message, columnMessage), linesOf(d.allCodes, columnAllCodes))
+	if lines == 1 || !p.rows.fit(line, lines) {
+		return nil
+	}
+	return book.SetCellStyle(p.name, p.cell(columnMessage, line), p.cell(columnAllCodes, line), colours.long)
+}
+
+// linesOf is how many lines a text takes in the i-th of our columns.
+func linesOf(text string, i int) int {
+	for _, run := range resultWidths {
+		if i < run.columns {
+			return wrapped(text, int(1.15*run.width)) // a width counts digits of 11 points; our letters are smaller
+		}
+		i -= run.columns
+	}
+	return 1
 }
 
 // writeCell writes class and amounts as numbers, everything else, ids above all, as text.
@@ -275,7 +310,7 @@ func letters(column int) string {
 }
 
 // shade is how the cells of one outcome look.
-type shade struct{ strong, text, number, money int }
+type shade struct{ strong, text, long, number, money int }
 
 // palette holds the style ids of our columns in one workbook.
 type palette struct {
@@ -300,10 +335,11 @@ func newPalette(book *excelize.File) (palette, error) {
 	p := palette{outcome: map[rules.Outcome]shade{}}
 	var failed error
 	indent := map[string]int{"left": 1, "right": 1}
-	style := func(ground, ink string, bold bool, format int, horizontal string) int {
+	style := func(ground, ink string, bold bool, format int, horizontal string, wrap bool) int {
 		id, err := book.NewStyle(&excelize.Style{
 			Fill: excelize.Fill{Type: "pattern", Pattern: 1, Color: []string{ground}}, Border: thin, NumFmt: format,
-			Font: &excelize.Font{Color: ink, Bold: bold, Family: "Calibri", Size: 10}, Alignment: &excelize.Alignment{Vertical: "center", Horizontal: horizontal, Indent: indent[horizontal]},
+			Font:      &excelize.Font{Color: ink, Bold: bold, Family: "Calibri", Size: 10},
+			Alignment: &excelize.Alignment{Vertical: "center", Horizontal: horizontal, Indent: indent[horizontal], WrapText: wrap},
 		})
 		if err != nil {
 			failed = errWithheld{fmt.Sprintf("its styles cannot be extended (%v)", err)}
@@ -311,12 +347,13 @@ func newPalette(book *excelize.File) (palette, error) {
 		return id
 	}
 	const general, twoDecimals, text = 0, 4, 49 // built-in number formats
-	p.header = style("24364B", "FFFFFF", true, text, "left")
+	p.header = style("24364B", "FFFFFF", true, text, "left", false)
 	for _, outcome := range []rules.Outcome{rules.Accepted, rules.Refused, rules.Duplicate, rules.Held} {
 		c := outcomeColours[outcome]
 		p.outcome[outcome] = shade{
-			strong: style(c.strong, c.ink, true, text, "left"), text: style(c.light, c.ink, false, text, "left"),
-			number: style(c.light, c.ink, false, general, "center"), money: style(c.light, c.ink, false, twoDecimals, "right"),
+			strong: style(c.strong, c.ink, true, text, "left", false),
+			text:   style(c.light, c.ink, false, text, "left", false), long: style(c.light, c.ink, false, text, "left", true),
+			number: style(c.light, c.ink, false, general, "center", false), money: style(c.light, c.ink, false, twoDecimals, "right", false),
 		}
 	}
 	return p, failed

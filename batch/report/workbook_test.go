@@ -153,12 +153,12 @@ func TestResultWorkbookIDsAreText(t *testing.T) {
 	}
 }
 
-// sheetLook is what must not change on a sheet: values, styles, widths, merged cells, visibility, validations.
+// sheetLook is what must not change on a sheet: values, styles, widths, heights that somebody chose, merged cells, visibility, validations.
 type sheetLook struct {
 	Values      [][]string
 	Styles      map[string]excelize.Style
 	Widths      []float64
-	Heights     []float64
+	Heights     map[int]float64
 	Merged      []string
 	Visible     bool
 	Validations []string
@@ -167,7 +167,7 @@ type sheetLook struct {
 
 func lookAt(t *testing.T, f *excelize.File, sheet string, columns, rows int) sheetLook {
 	t.Helper()
-	look := sheetLook{Styles: map[string]excelize.Style{}, Formulas: map[string]string{}}
+	look := sheetLook{Styles: map[string]excelize.Style{}, Formulas: map[string]string{}, Heights: chosenHeights(t, f, sheet, rows)}
 	for r := 1; r <= rows; r++ {
 		var values []string
 		for c := 1; c <= columns; c++ {
@@ -188,8 +188,6 @@ func lookAt(t *testing.T, f *excelize.File, sheet string, columns, rows int) she
 			}
 		}
 		look.Values = append(look.Values, values)
-		h, _ := f.GetRowHeight(sheet, r)
-		look.Heights = append(look.Heights, h)
 	}
 	for c := 1; c <= columns; c++ {
 		name, _ := excelize.ColumnNumberToName(c)

@@ -3,12 +3,15 @@
     kept.py ORIGINAL.xlsx RESULT.xlsx RESULT.csv CELL…
 
 All that was the sender's must be as it was: sheets, cells, styles, widths,
-merged cells, validations, what hangs on cells. CELL is a sender's cell that we
+heights that somebody chose, merged cells, validations, what hangs on cells. A
+row whose height is automatic may grow, for the lines of our message, and stays
+automatic. CELL is a sender's cell that we
 mask, as Sheet!A1. To the right of it stand the answers, as the CSV has them.
 """
 import csv
 import sys
 import zipfile
+from xml.etree import ElementTree
 
 from openpyxl import load_workbook
 from openpyxl.utils import get_column_letter
@@ -45,6 +48,28 @@ def rules(sheet):
 
 
 same("the sheets", was.sheetnames, now.sheetnames)
+def heights(path):
+    """The rows' heights by sheet and row: chosen ones, and automatic ones as they were last seen."""
+    main, links = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}", "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
+    with zipfile.ZipFile(path) as parts:
+        read = lambda name: ElementTree.fromstring(parts.read(name))
+        target = {r.get("Id"): r.get("Target") for r in read("xl/_rels/workbook.xml.rels")}
+        chosen, automatic = {}, {}
+        for sheet in read("xl/workbook.xml").iter(main + "sheet"):
+            part = target[sheet.get(links + "id")]
+            for row in read(part.lstrip("/") if part.startswith("/") else "xl/" + part).iter(main + "row"):
+                if row.get("ht"):
+                    own = row.get("customHeight") in ("1", "true")
+                    (chosen if own else automatic)[sheet.get("name"), int(row.get("r"))] = float(row.get("ht"))
+    return chosen, automatic
+
+
+(chosen_was, automatic_was), (chosen_now, automatic_now) = heights(original), heights(result)
+same("heights that somebody chose", chosen_was, chosen_now)
+for at, height in automatic_was.items():
+    if automatic_now.get(at, 0) < height:
+        wrong.append("%s, row %d: its automatic height was %s and is %s" % (at + (height, automatic_now.get(at))))
+
 for sheet in was:
     new, name = now[sheet.title], sheet.title
     same(name + ", state", sheet.sheet_state, new.sheet_state)
@@ -64,8 +89,7 @@ for sheet in was:
             same(at + ", link", cell.hyperlink and cell.hyperlink.target, there.hyperlink and there.hyperlink.target)
     widths = {k: (d.width, d.hidden, d.min, d.max) for k, d in sheet.column_dimensions.items()}
     same(name + ", columns", widths, {k: (d.width, d.hidden, d.min, d.max) for k, d in new.column_dimensions.items() if k in widths})
-    same(name + ", rows", {k: (d.height, d.hidden) for k, d in sheet.row_dimensions.items() if d.height or d.hidden},
-         {k: (d.height, d.hidden) for k, d in new.row_dimensions.items() if d.height or d.hidden})
+    same(name + ", hidden rows", [k for k, d in sheet.row_dimensions.items() if d.hidden], [k for k, d in new.row_dimensions.items() if d.hidden])
     same(name + ", merged", sorted(map(str, sheet.merged_cells.ranges)), sorted(map(str, new.merged_cells.ranges)))
     same(name + ", validations", [(str(v.sqref), v.type, v.formula1, v.error, v.promptTitle) for v in sheet.data_validations.dataValidation],
          [(str(v.sqref), v.type, v.formula1, v.error, v.promptTitle) for v in new.data_validations.dataValidation])
