@@ -233,17 +233,23 @@ func (n *Night) eachCard(source string, sealed bool, visit func(*extract.Row) er
 		return err
 	}
 	defer file.Close()
-	err = file.Each(visit)
-	if err == nil {
+	var ours error // of visit: not the file's fault
+	err = file.Each(func(row *extract.Row) error {
+		ours = visit(row)
+		return ours
+	})
+	switch {
+	case ours != nil:
+		return ours
+	case err == nil:
 		return verdict()
+	case !sealed:
+		return err
 	}
-	if sealed {
-		var broken *extract.FileError
-		if errors.As(err, &broken) && verdict() != nil {
-			return verdict()
-		}
+	if damaged := verdict(); damaged != nil { // what cannot be read may be what was changed on its way
+		return damaged
 	}
-	return err
+	return unreadable(err)
 }
 
 // importRows is how many cards are stored together: each transaction touches

@@ -1,8 +1,12 @@
 package batch
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"reemboss/batch/config"
 	"reemboss/batch/hsm"
@@ -21,6 +25,10 @@ import (
 // A run is less strict: a bureau whose key is missing waits, the others go on.
 func CheckConfig(dir string, o Options) error {
 	n, err := newNight(dir, o)
+	var form config.Mistakes
+	if n != nil && errors.As(err, &form) {
+		return n.checkKeys(form)
+	}
 	if err != nil {
 		return err
 	}
@@ -43,6 +51,36 @@ func CheckConfig(dir string, o Options) error {
 		return &SetupError{err}
 	}
 	return &SetupError{mistakes}
+}
+
+// checkKeys looks at the keys that a configuration names which has other
+// mistakes, as far as they do not stand where the keys are named.
+func (n *Night) checkKeys(form config.Mistakes) error {
+	c := &configCheck{n: n}
+	c.ownKeys()
+	for name, b := range n.Config.Bureaus {
+		c.recipient("bureaus."+name, b.Recipient)
+	}
+	c.recipient("card_system", n.Config.CardSystem)
+	found := slices.DeleteFunc(c.found, func(m config.Mistake) bool {
+		section := m.Path[:max(strings.LastIndexByte(m.Path, '.'), 0)]
+		return slices.ContainsFunc(form, func(f config.Mistake) bool {
+			return f.Path == m.Path || f.Path == section || strings.HasPrefix(f.Path, section+".fingerprint")
+		})
+	})
+	located, err := config.Locate(n.Workspace.Config(), found)
+	if err != nil {
+		return &SetupError{err}
+	}
+	for _, m := range located {
+		if !slices.Contains(form, m) {
+			form = append(form, m)
+		}
+	}
+	slices.SortStableFunc(form, func(a, b config.Mistake) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return &SetupError{form}
 }
 
 // configCheck gathers what is wrong, by the path of the value that says it.

@@ -46,6 +46,7 @@ func (n *Night) decide(ctx context.Context) (int64, error) {
 	if d.issued > 0 {
 		at := n.Now()
 		n.elsewhere = d.issuing
+		n.Log.Info().Str("run", n.run.ID).Str("stage", "issue").Int64("items", d.issued).Float64("seconds", d.issuing.Seconds()).Msg("stage done")
 		err = n.Ledger.RecordStage(ctx, ledger.Stage{RunID: n.run.ID, Name: "issue", StartedAt: at.Add(-d.issuing), EndedAt: at, Items: d.issued})
 	}
 	return items, err
@@ -58,8 +59,10 @@ type decider struct {
 	n       *Night
 	fileID  int64
 	cards   map[int64]*ledger.Known
-	chained []*ledger.Known  // cards in view that have a successor
-	psns    map[string][]int // keyed hash of a number → PSNs given to it in this view
+	chained []*ledger.Known            // cards in view that have a successor
+	psns    map[string][]int           // keyed hash of a number → PSNs given to it in this view
+	changed map[int64]bool             // cards that a reissue of this view changed or made
+	opened  map[int64]*rules.Embossing // orders of cards that nothing else changed
 	priors  map[string]ledger.Prior
 	ranges  map[string]int64 // counters moved in this chunk, their value
 	loaded  map[string]int64 // the same as the ledger has them
@@ -76,7 +79,8 @@ func newDecider(n *Night) *decider {
 
 func (d *decider) forget() {
 	d.cards, d.priors = map[int64]*ledger.Known{}, map[string]ledger.Prior{}
-	d.chained, d.psns = nil, map[string][]int{}
+	d.chained, d.psns, d.opened = nil, map[string][]int{}, map[int64]*rules.Embossing{}
+	d.changed = map[int64]bool{}
 	d.ranges, d.loaded = map[string]int64{}, map[string]int64{}
 }
 
@@ -238,6 +242,9 @@ func (d *decider) view(ctx context.Context, ids []int64) error {
 				continue
 			}
 			d.cards[id] = card
+			if open := d.opened[id]; open != nil {
+				card.Last, card.Open = open, open
+			}
 			if card.Successor == 0 {
 				continue
 			}
@@ -263,13 +270,18 @@ func (d *decider) ends(card *ledger.Known, id int64) bool {
 	return false
 }
 
-// trim forgets cards that no row changed. [Night.Check] commits nothing and so
-// keeps what its rows changed, and only that.
+// trim forgets all that the ledger can tell again. [Night.Check] commits
+// nothing and so keeps what its rows changed: of a re-embossed card its order only.
 func (d *decider) trim() {
 	for id, card := range d.cards {
-		if (card.Open == nil || card.Open.State != viewed) && card.Successor == 0 {
-			delete(d.cards, id)
+		open := card.Open != nil && card.Open.State == viewed
+		switch {
+		case card.Successor != 0 || open && d.changed[id]:
+			continue
+		case open:
+			d.opened[id] = card.Open
 		}
+		delete(d.cards, id)
 	}
 }
 

@@ -185,6 +185,9 @@ func (d *decider) carry(known *ledger.Known, embossed extract.Card, plan *rules.
 		change.StartDate, change.ValidityMonths, change.CVKRef = &embossed.StartDate, &embossed.ValidityMonths, &embossed.CVKRef
 		known.Card.Card = embossed
 	}
+	if plan.Kind == request.Reissue {
+		d.changed[known.ID], d.changed[embossed.ID] = true, true
+	}
 	for _, before := range d.chained {
 		if d.ends(before, order.EmbossedCardID) {
 			before.Last, before.Open = open, open

@@ -1,9 +1,11 @@
 package batch
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"reemboss/batch/ledger"
+	"reemboss/bureau"
 	"reemboss/formats/iso"
 )
 
@@ -403,5 +406,70 @@ func TestAFullRangeIsTold(t *testing.T) {
 	b.want(b.codes("done", "a.csv"), "00", "00", "pan_range_exhausted")
 	if r.Exit != 4 || len(r.NeedsPerson) == 0 {
 		t.Errorf("exit %d, needs %v", r.Exit, r.NeedsPerson)
+	}
+}
+
+// An encrypted extract that was cut or changed on its way is refused whole, wherever the damage is; nothing of it enters the registry.
+func TestADamagedEncryptedExtractIsRefused(t *testing.T) {
+	b := newBench(t)
+	sample := &Sample{Seed: 5, Cards: 3000, Now: b.now}
+	var sealed bytes.Buffer
+	n := b.open()
+	w, err := bureau.Seal(&sealed, bureau.Sealing{To: []*bureau.Key{n.ownKey}, Signer: n.ownKey, FileName: "cards.csv", Time: b.now})
+	if err == nil {
+		err = sample.Extract(w)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err == nil {
+		err = n.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := bytes.Clone(sealed.Bytes())
+	flipped[len(flipped)*9/10] ^= 1
+	for name, content := range map[string][]byte{"cut.pgp": sealed.Bytes()[:sealed.Len()/2], "flipped.pgp": flipped, "short.pgp": sealed.Bytes()[:sealed.Len()-30]} {
+		if err := os.WriteFile(filepath.Join(b.InboxCards(), name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := b.run(); r.Exit != 4 {
+		t.Errorf("exit %d", r.Exit)
+	}
+	for _, name := range []string{"cut.pgp", "flipped.pgp", "short.pgp"} {
+		b.want(b.codes("refused", name), "file_unreadable")
+	}
+	if cards, err := b.open().Ledger.CountCards(t.Context()); err != nil || cards != 0 {
+		t.Errorf("%d cards came in, %v", cards, err)
+	}
+}
+
+// A repetition that fails takes nothing back: the bureau had the file, and the next ones do not wait for it.
+func TestAFailedRepetitionStaysSent(t *testing.T) {
+	b := newBench(t)
+	b.cards("1 C1 NORMAL 411111000000001 00", "2 C2 NORMAL 411111000000002 00")
+	b.drop("a.csv", "card_id\n1\n")
+	name := b.run().Files[0].Name
+	if err := os.WriteFile(filepath.Join(b.Simulator("alpha"), "incoming", name), []byte("another's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := b.open()
+	if _, err := n.Resend(t.Context(), name, "  "); err == nil {
+		t.Error("a repetition without a reason was taken")
+	}
+	f, err := n.Resend(t.Context(), name, "they lost it")
+	var theirs *bureau.Error
+	if !errors.As(err, &theirs) || f.State != ledger.Sent {
+		t.Errorf("state %s, %v", f.State, err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.drop("b.csv", "card_id\n2\n")
+	r := b.run()
+	if r.Files[len(r.Files)-1].State != ledger.Sent {
+		t.Errorf("the next file is %s", r.Files[len(r.Files)-1].State)
 	}
 }

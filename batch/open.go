@@ -98,7 +98,7 @@ func newNight(dir string, o Options) (*Night, error) {
 	}
 	w := Workspace{Dir: dir}
 	cfg, err := config.Load(w.Config())
-	if err != nil {
+	if cfg == nil {
 		return nil, &SetupError{err}
 	}
 	n := &Night{Workspace: w, Config: cfg, Log: o.Log, Now: o.Now, Sleep: o.Sleep, Random: o.Random, Progress: o.Progress, Checkpoint: o.Checkpoint,
@@ -113,6 +113,9 @@ func newNight(dir string, o Options) (*Night, error) {
 		n.Random = systemRandom
 	}
 	n.who, n.host = identity()
+	if err != nil { // with mistakes a configuration is good for looking further, and for nothing else
+		return n, &SetupError{err}
+	}
 	if n.zone, err = time.LoadLocation(cfg.TimeZone); err != nil {
 		return nil, setup("time_zone: %w", err)
 	}

@@ -28,8 +28,19 @@ func (n *Night) file(ctx context.Context, name string) (ledger.BureauFile, error
 	return f, err
 }
 
+// given refuses a decision without a reason: nobody could account for it later.
+func given(reason string) error {
+	if strings.TrimSpace(reason) == "" {
+		return setup("--reason is blank; say how it is known, it is kept in the history")
+	}
+	return nil
+}
+
 // ResolveDelivered settles an UNDECIDED transfer: a person knows that the recipient has the file.
 func (n *Night) ResolveDelivered(ctx context.Context, name, reason string) (ledger.BureauFile, error) {
+	if err := given(reason); err != nil {
+		return ledger.BureauFile{}, err
+	}
 	f, err := n.undecided(ctx, name)
 	if err != nil {
 		return f, err
@@ -48,6 +59,9 @@ func (n *Night) ResolveDelivered(ctx context.Context, name, reason string) (ledg
 
 // ResolveResend settles an UNDECIDED transfer: a person knows that the recipient does not have the file. The same bytes go out again.
 func (n *Night) ResolveResend(ctx context.Context, name, reason string) (ledger.BureauFile, error) {
+	if err := given(reason); err != nil {
+		return ledger.BureauFile{}, err
+	}
 	f, err := n.undecided(ctx, name)
 	if err != nil {
 		return f, err
@@ -65,6 +79,9 @@ func (n *Night) undecided(ctx context.Context, name string) (ledger.BureauFile, 
 
 // Resend sends a file that was SENT once more: the same bytes under the same name and number, recorded.
 func (n *Night) Resend(ctx context.Context, name, reason string) (ledger.BureauFile, error) {
+	if err := given(reason); err != nil {
+		return ledger.BureauFile{}, err
+	}
 	f, err := n.file(ctx, name)
 	if err != nil {
 		return f, err
@@ -97,10 +114,31 @@ func (n *Night) again(ctx context.Context, f ledger.BureauFile, what, detail, re
 		if err := n.failed(ctx, f, theirs.Error()); err != nil {
 			return f, err
 		}
+		if err := n.sentBefore(ctx, f); err != nil {
+			return f, err
+		}
 	}
 	now, err := n.Ledger.FileByName(ctx, f.Name)
 	if err != nil {
 		return f, err
 	}
 	return now, sendErr
+}
+
+// sentBefore puts a file that was SENT, and whose repetition failed before
+// anything of it was renamed, back to SENT with the evidence of then: the
+// recipient has had it, and the files after it need not wait.
+func (n *Night) sentBefore(ctx context.Context, f ledger.BureauFile) error {
+	now, err := n.Ledger.FileByName(ctx, f.Name)
+	if err != nil || now.SentAt.IsZero() || len(now.Evidence) == 0 {
+		return err
+	}
+	switch now.State {
+	case ledger.Written, ledger.Intent, ledger.Uploaded:
+	default:
+		return nil
+	}
+	return n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{now.State}, To: ledger.Sent, At: now.SentAt,
+		RunID: now.SentRunID, Evidence: now.Evidence, Error: now.LastError, Reason: "the repetition failed; it was sent before",
+		Entry: n.audit("file.resend_failed", f.Name, now.LastError)})
 }

@@ -30,10 +30,12 @@ func (n *Night) reconcile(ctx context.Context) (*Result, error) {
 	}
 	n.listen()
 	n.at("reconcile/reports")
+	started := n.Now()
 	r, err := n.writeReports(ctx, n.run.ID)
 	if err != nil {
 		return nil, err
 	}
+	n.Log.Info().Str("run", n.run.ID).Str("stage", "reconcile").Float64("seconds", n.Now().Sub(started).Seconds()).Msg("stage done")
 	summary, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("keep the report of the run: %w", err)
@@ -84,7 +86,7 @@ func (n *Night) extra(ctx context.Context) (report.Extra, error) {
 	for name, b := range n.Config.Bureaus {
 		waits := n.waiting[name]
 		if waits == "" && b.Hold {
-			waits = "the bureau is on hold in the configuration (hold: true)"
+			waits = "the bureau is on hold; set hold: false in config.yaml, then the next run writes them"
 		}
 		e.Bureaus[name] = report.Bureau{Name: b.Name, Acknowledges: b.Acknowledges, Waits: waits}
 	}
@@ -397,6 +399,18 @@ func (n *Night) Status(ctx context.Context) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Reconciliation, err = report.Gather(ctx, n.Ledger, runs[0].ID, extra)
-	return s, err
+	if s.Reconciliation, err = report.Gather(ctx, n.Ledger, runs[0].ID, extra); err != nil {
+		return nil, err
+	}
+	if s.Files, err = report.AllFiles(ctx, n.Ledger); err != nil {
+		return nil, err
+	}
+	unlock, err := n.lock()
+	switch {
+	case errors.Is(err, ErrLocked): // what a run at work has not done yet needs nobody
+		s.Runs[0].Told, s.NeedsPerson = "at work", []report.Need{}
+	case err == nil:
+		unlock()
+	}
+	return s, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"reemboss/batch/config"
 	"reemboss/batch/ledger"
+	"reemboss/batch/report"
 	"reemboss/bureau"
 )
 
@@ -67,6 +68,15 @@ func (n *Night) send(ctx context.Context) (int64, error) {
 			n.Log.Error().Str("run", n.run.ID).Str("file", f.Name).Str("class", theirs.Class.String()).Msg(theirs.Error())
 			if err := n.failed(ctx, f, theirs.Error()); err != nil {
 				return sent, err
+			}
+			if err := n.sentBefore(ctx, f); err != nil {
+				return sent, err
+			}
+			if now, err := n.Ledger.FileByName(ctx, f.Name); err != nil {
+				return sent, err
+			} else if now.State == ledger.Sent {
+				n.needs = append(n.needs, report.Need{What: f.Name + " could not be sent again", Why: theirs.Error(), Command: "reemboss resend " + f.Name + " --reason …"})
+				continue
 			}
 		}
 		if state != ledger.Sent {

@@ -86,7 +86,7 @@ func (n *Night) writeBureau(ctx context.Context, q ledger.Queue) (int64, error) 
 		return 0, nil
 	}
 	if b.Hold {
-		n.wait(q.Recipient, "the bureau is on hold in the configuration (hold: true)")
+		n.wait(q.Recipient, "the bureau is on hold; set hold: false in config.yaml, then the next run writes them")
 		return 0, nil
 	}
 	key, err := n.recipientKey(b.Recipient)
@@ -431,7 +431,7 @@ func (n *Night) withTwin(f ledger.BureauFile, fill func(twin io.Writer) error) e
 
 // twinName: reemboss_alpha_000001.xml.pgp → reemboss_alpha_000001.xml.masked.xml
 func twinName(name string) string {
-	clear := strings.TrimSuffix(name, ".pgp")
+	clear := strings.TrimSuffix(strings.TrimSuffix(name, ".pgp"), ".gpg")
 	return clear + ".masked" + filepath.Ext(clear)
 }
 

@@ -133,7 +133,7 @@ func (c *hostKeyCheck) explain(key ssh.PublicKey, err error) *Error {
 	case len(c.known) == 0:
 		e.Class = Operator
 		e.What = fmt.Sprintf("the host is not in known_hosts; it shows the key %s", shown)
-		e.Do = "compare that fingerprint with the one the bureau gave you, then pin it (reemboss bureau pin-host)"
+		e.Do = "compare that fingerprint with the one the bureau gave you, then put the host's line into known_hosts (ssh-keyscan prints it)"
 	default:
 		var want []string
 		for _, k := range c.known {

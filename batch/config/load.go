@@ -31,7 +31,8 @@ type defaults struct {
 
 // Load reads the configuration file at path; the folder it lies in is the
 // workspace. What is wrong with the content comes back as [Mistakes], all of
-// it; a file that cannot be read is another error.
+// it, beside what could be understood, which is good for looking further and
+// for nothing else; a file that cannot be read is another error.
 func Load(path string) (*Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -59,7 +60,10 @@ func Parse(name string, text []byte, workspace string) (*Config, error) {
 	}
 	if len(d.mistakes) > 0 {
 		d.mistakes.sort()
-		return nil, d.mistakes
+		if d.failed[""] {
+			return nil, d.mistakes
+		}
+		return &cfg, d.mistakes
 	}
 	return &cfg, nil
 }

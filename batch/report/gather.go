@@ -254,6 +254,28 @@ func (g *gathering) readBureauFiles() error {
 	return nil
 }
 
+// AllFiles gives every bureau file of the ledger with its balance, in the
+// order of bureau and number.
+func AllFiles(ctx context.Context, l Ledger) ([]BureauFile, error) {
+	g := &gathering{ctx: ctx, ledger: l}
+	files, err := l.BureauFiles(ctx, ledger.FileQuery{})
+	if err != nil {
+		return nil, err
+	}
+	list := []BureauFile{}
+	for _, f := range files {
+		if f.Recipient == config.CardSystem {
+			continue
+		}
+		shown, err := g.showFile(f)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, shown)
+	}
+	return list, nil
+}
+
 // showFile gives a file with its balance. Sent is what the plan of the file
 // says, outstanding what the orders in it say: the two must agree.
 func (g *gathering) showFile(f ledger.BureauFile) (BureauFile, error) {

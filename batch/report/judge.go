@@ -138,6 +138,7 @@ func (g *gathering) needFile(f ledger.BureauFile) {
 	case ledger.Sent, ledger.Planned: // what is only planned stands under the orders that wait
 		return
 	case ledger.Undecided:
+		what = fmt.Sprintf("%s for %s (%s) may or may not have arrived: %s", f.Name, f.Recipient, plural(f.Records, "record"), f.State)
 		g.need(what, why(f.LastError, "The connection was lost while the file got its final name, and nobody here can know whether it did. Ask the bureau whether it has the file."),
 			"reemboss resolve "+quoted(f.Name)+` --delivered|--resend --reason "…"`)
 	default:

@@ -28,6 +28,9 @@ func (c *statusCommand) Run(s *session) error {
 	}
 	for _, f := range status.Files {
 		fmt.Fprintf(s.out, "%-11s number %d  %-9s %6d records  %s\n", f.Bureau, f.Sequence, f.State, f.Records, f.Name)
+		if f.Sent > 0 {
+			fmt.Fprintf(s.out, "            sent %d = acknowledged %d + rejected %d + outstanding %d\n", f.Sent, f.Acknowledged, f.Rejected, f.Outstanding)
+		}
 	}
 	for _, p := range status.NeedsPerson {
 		fmt.Fprintf(s.out, "needs a person: %s: %s\n", p.What, p.Why)
