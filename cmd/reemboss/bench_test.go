@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func night(b *testing.B, rows int) {
 	extract := filepath.Join(b.TempDir(), "cards.csv")
 	writeTo(b, extract, func(f *bufio.Writer) error { return sample.Extract(f) })
 	started := time.Now()
-	usage := reembossProcess(b, "--dir", dir, "cards", "import", extract)
+	usage, _ := reembossProcess(b, "--dir", dir, "cards", "import", extract)
 	b.Logf("import of %d cards: %.1f s, %d MiB", rows, time.Since(started).Seconds(), usage.Maxrss/1024)
 	writeTo(b, filepath.Join(dir, "inbox", "reemboss.csv"), func(f *bufio.Writer) error {
 		fmt.Fprintln(f, "card_id,reference")
@@ -49,28 +50,36 @@ func night(b *testing.B, rows int) {
 		return nil
 	})
 	started = time.Now()
-	usage = reembossProcess(b, "--dir", dir, "run")
+	usage, output := reembossProcess(b, "--dir", dir, "run")
 	took := time.Since(started).Seconds()
 	b.ReportMetric(float64(rows)/took, "rows/s")
 	b.ReportMetric(float64(usage.Maxrss)/1024, "MiB")
 	b.Logf("run of %d rows: %.1f s, %d MiB", rows, took, usage.Maxrss/1024)
-	for _, s := range lastReport(b, dir).Stages {
-		b.Logf("  %-10s %8.1f s  %9d items", s.Name, s.Seconds, s.Items)
+	for _, line := range strings.Split(output, "\n") { // the log has every stage, reconcile too
+		var s struct {
+			Stage   string
+			Seconds float64
+			Items   int64
+		}
+		if json.Unmarshal([]byte(line), &s) == nil && s.Stage != "" {
+			b.Logf("  %-10s %8.1f s  %9d items", s.Stage, s.Seconds, s.Items)
+		}
 	}
 }
 
 // reembossProcess runs the program in a process of its own; it must end with 0.
-func reembossProcess(tb testing.TB, args ...string) *syscall.Rusage {
+func reembossProcess(tb testing.TB, args ...string) (*syscall.Rusage, string) {
 	tb.Helper()
 	path, err := exec.LookPath("reemboss")
 	if err != nil {
 		tb.Fatal(err)
 	}
 	cmd := exec.Command(path, args...)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		tb.Fatalf("reemboss %v: %v\n%s", args, err, out)
 	}
-	return cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	return cmd.ProcessState.SysUsage().(*syscall.Rusage), string(out)
 }
 
 // lastReport reads the newest reconciliation.json of a workspace.
