@@ -5,7 +5,11 @@
 // key and connects to nothing.
 package config
 
-import "time"
+import (
+	"time"
+
+	"reemboss/formats/returns"
+)
 
 // Environments. Production refuses what is only good enough for a trial.
 const (
@@ -39,6 +43,8 @@ type Config struct {
 	Headers           map[string][]string `yaml:"headers"`      // canonical column → further names for it
 	ReasonWords       map[string]int      `yaml:"reason_words"` // word → reason code
 	Postcodes         map[string]string   `yaml:"postcodes"`    // alpha-2 → regular expression the postcode must match whole
+	Notify            Notify              `yaml:"notify"`
+	Events            Events              `yaml:"events"`
 }
 
 // Intake limits what is taken from the inbox.
@@ -69,6 +75,8 @@ type Product struct {
 	FirstPSN        int    `yaml:"first_psn"`       // PSN of a new number, default 0
 	TransitDays     int    `yaml:"transit_days"`    // × 24 h from SENT: no second card while the last may be under way
 	ReturnMinDays   int    `yaml:"return_min_days"` // age from which reason 5 closes an open shipment
+	ReissueLimit    int    `yaml:"reissue_limit"`   // reissues of one card (its chain of replacements) within ReissueDays; 0: no limit
+	ReissueDays     int    `yaml:"reissue_days"`    // × 24 h
 	Bureau          string `yaml:"bureau"`          // default bureau
 	PhoneRequired   bool   `yaml:"phone_required"`
 	AccountRequired bool   `yaml:"account_required"`
@@ -173,7 +181,142 @@ type Bureau struct {
 	WorkingDays   []string          `yaml:"working_days"` // mon tue …
 	Holidays      []string          `yaml:"holidays"`     // YYYY-MM-DD
 	Acknowledges  bool              `yaml:"acknowledges"`
+	SLA           SLA               `yaml:"sla"`
+	Returns       Returns           `yaml:"returns"`
 	Simulator     bool              `yaml:"simulator"`
+	Simulation    Simulation        `yaml:"simulation"`
+}
+
+// SLA is how soon a bureau answers, in its own working days from the business
+// date on which the file was sent; 0: not watched. What is later is told as a breach.
+type SLA struct {
+	Acknowledge int `yaml:"acknowledge"` // file or card acknowledged or rejected; watched only where Acknowledges
+	Ship        int `yaml:"ship"`        // shipped (or beyond)
+	Close       int `yaml:"close"`       // delivered, returned or lost
+}
+
+// What becomes of a return file at the bureau once the ledger has all of it.
+const (
+	LeaveReturn  = "leave"
+	RemoveReturn = "remove"
+	MoveReturn   = "move"
+)
+
+// Returns says where a bureau's return files are and how to read them.
+type Returns struct {
+	Dir     string              `yaml:"dir"`     // remote folder (delivery.method sftp) or folder of the workspace (folder); "": this bureau sends nothing back
+	Pattern string              `yaml:"pattern"` // of the names, * and ?; several separated by a blank
+	After   string              `yaml:"after"`   // leave, remove or move
+	MoveTo  string              `yaml:"move_to"` // remote folder for move
+	Sealed  bool                `yaml:"sealed"`  // PGP: encrypted to us and signed by the bureau, both or the file is refused whole
+	Signer  ReturnSigner        `yaml:"signer"`  // whose signature; default: the bureau's pgp key
+	Mapping returns.Description `yaml:"mapping"` // the bureau's own shape; default: our CSV
+}
+
+// ReturnSigner is the key that a bureau signs with, where it is not the one it is encrypted to.
+type ReturnSigner struct {
+	KeyFile     string `yaml:"key_file"`
+	Fingerprint string `yaml:"fingerprint"`
+}
+
+// Simulation is how a simulated bureau answers. Shares are in percent of the
+// cards, or of the files where it says so. The same seed gives the same answers to the same files.
+type Simulation struct {
+	Answers     bool `yaml:"answers"`
+	Seed        int  `yaml:"seed"`
+	Reject      int  `yaml:"reject"`       // cards rejected, with a code
+	Return      int  `yaml:"return"`       // cards whose mail comes back
+	Lose        int  `yaml:"lose"`         // cards lost on the way
+	Late        int  `yaml:"late"`         // events told up to LateDays after they happened
+	LateDays    int  `yaml:"late_days"`    // days
+	Twice       int  `yaml:"twice"`        // events told a second time in a later file
+	Shuffle     bool `yaml:"shuffle"`      // lines of a return file in no order
+	RefuseFiles int  `yaml:"refuse_files"` // files refused as a whole
+	// How long each step takes after the one before.
+	AckAfter     time.Duration `yaml:"ack_after"`
+	ProduceAfter time.Duration `yaml:"produce_after"`
+	ShipAfter    time.Duration `yaml:"ship_after"`
+	DeliverAfter time.Duration `yaml:"deliver_after"`
+}
+
+// When a recipient is told.
+const (
+	WhenNeeded = "needed" // the night needs a person, failed, or does not balance
+	Always     = "always"
+)
+
+// Notify is who is told of a night, and how.
+type Notify struct {
+	ReportURL string    `yaml:"report_url"` // where reports/ is seen by a browser, for the link; "" for none
+	Mail      Mail      `yaml:"mail"`
+	Webhooks  []Webhook `yaml:"webhooks"`
+	Heartbeat Heartbeat `yaml:"heartbeat"`
+	Metrics   Metrics   `yaml:"metrics"`
+}
+
+// Transport security of mail.
+const (
+	StartTLS = "starttls" // demanded, never silently without
+	TLS      = "tls"      // from the first byte
+	NoTLS    = "none"     // environment: test only
+)
+
+// Mail is the way to the mail server; Host "" sends none.
+type Mail struct {
+	Host     string          `yaml:"host"`
+	Port     int             `yaml:"port"`
+	Security string          `yaml:"security"` // starttls, tls, none
+	CAFile   string          `yaml:"ca_file"`  // PEM; "" for the system's
+	User     string          `yaml:"user"`     // "" for no login
+	Password SecretRef       `yaml:"password"`
+	From     string          `yaml:"from"`
+	Timeout  time.Duration   `yaml:"timeout"`
+	To       []MailRecipient `yaml:"to"`
+}
+
+// MailRecipient is one person or list.
+type MailRecipient struct {
+	Address string `yaml:"address"`
+	When    string `yaml:"when"`   // needed (default) or always
+	Attach  bool   `yaml:"attach"` // reconciliation.html comes with it
+}
+
+// Webhook is a URL that gets the night's sentence as JSON.
+type Webhook struct {
+	URL     string        `yaml:"url"`
+	When    string        `yaml:"when"`
+	Secret  SecretRef     `yaml:"secret"` // of the HMAC signature
+	Timeout time.Duration `yaml:"timeout"`
+	CAFile  string        `yaml:"ca_file"`
+}
+
+// Heartbeat are URLs pinged at the start and end of a run, for a service that
+// raises the alarm when the ping does not come; "" for none.
+type Heartbeat struct {
+	Start   string        `yaml:"start"`
+	End     string        `yaml:"end"`  // exit codes 0 and 4
+	Fail    string        `yaml:"fail"` // any other end that could still be told
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// Metrics is a Prometheus text file for the node exporter's textfile collector.
+type Metrics struct {
+	File string `yaml:"file"` // "" for none; the collector wants *.prom
+}
+
+// Events says where else than in events.ndjson events go.
+type Events struct {
+	Webhook EventHook `yaml:"webhook"`
+}
+
+// EventHook is a URL that gets every event at least once, as CloudEvents in
+// batches; URL "" for none.
+type EventHook struct {
+	URL     string        `yaml:"url"`
+	Secret  SecretRef     `yaml:"secret"`
+	Batch   int           `yaml:"batch"` // events of one request
+	Timeout time.Duration `yaml:"timeout"`
+	CAFile  string        `yaml:"ca_file"`
 }
 
 // Recipient is who a sealed file is for and how it gets there.

@@ -219,6 +219,9 @@ func (d *decoder) list(n ast.Node, target reflect.Value, path string) {
 	for i, element := range sequence.Values {
 		where := fmt.Sprintf("%s[%d]", path, i)
 		d.places[where] = place{at(element.GetToken()), at(element.GetToken())}
+		if start, ok := d.each[target.Type().Elem()]; ok {
+			list.Index(i).Set(start)
+		}
 		d.value(element, list.Index(i), where, "")
 	}
 	target.Set(list)

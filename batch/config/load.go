@@ -26,6 +26,9 @@ type defaults struct {
 		CardKey  CardKey  `yaml:"card_key"`
 		Reason   Reason   `yaml:"reason"`
 		Shipping Shipping `yaml:"shipping"`
+
+		MailRecipient MailRecipient `yaml:"mail_recipient"`
+		Webhook       Webhook       `yaml:"webhook"`
 	} `yaml:"each"`
 }
 
@@ -86,7 +89,7 @@ func readDefaults() (*defaults, error) {
 
 func (b *defaults) each() map[reflect.Type]reflect.Value {
 	elements := map[reflect.Type]reflect.Value{}
-	for _, e := range []any{b.Each.Product, b.Each.Bureau, b.Each.CardKey, b.Each.Reason, b.Each.Shipping} {
+	for _, e := range []any{b.Each.Product, b.Each.Bureau, b.Each.CardKey, b.Each.Reason, b.Each.Shipping, b.Each.MailRecipient, b.Each.Webhook} {
 		elements[reflect.TypeOf(e)] = reflect.ValueOf(e)
 	}
 	return elements

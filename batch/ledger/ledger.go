@@ -57,7 +57,9 @@ type Ledger interface {
 	Intake
 	Deciding
 	Files
+	Returns
 	Reading
+	Outbox
 	Audit
 	Close() error
 }
@@ -114,6 +116,9 @@ const (
 type Known struct {
 	rules.Card
 	Decided Decided
+	// Reissues are the times at which reissues of the card and along its chain of replacements, forwards and back, were
+	// accepted, oldest first; those that the bureau rejected are not in it.
+	Reissues []time.Time
 }
 
 // CardWrite inserts a card or replaces all its fields (never its successor, which only a commit of decisions sets).
@@ -226,10 +231,16 @@ type OrderState string
 // States of an order. Between PLANNED and SENT the state of its file tells more. QUEUED and PLANNED are open: a card has at most one open order.
 const (
 	Queued    OrderState = "QUEUED"
-	PlannedO  OrderState = "PLANNED"
-	SentO     OrderState = "SENT"
+	PlannedO  OrderState = "PLANNED" // in a file that the bureau does not have: not sent yet, or refused as a whole
+	SentO     OrderState = "SENT"    // handed over, nothing heard: outstanding
+	Acked     OrderState = "ACKED"
+	Rejected  OrderState = "REJECTED"
+	Produced  OrderState = "PRODUCED"
+	Shipped   OrderState = "SHIPPED"
+	Delivered OrderState = "DELIVERED"
 	Returned  OrderState = "RETURNED"
-	Activated OrderState = "ACTIVATED"
+	Lost      OrderState = "LOST"
+	Activated OrderState = "ACTIVATED" // an extract showed the card in use
 )
 
 // Order is one embossing that was accepted.
@@ -356,7 +367,9 @@ const (
 	Uploaded  BureauFileState = "UPLOADED"  // whole under its temporary name
 	Renaming  BureauFileState = "RENAMING"  // the rename may have happened
 	Sent      BureauFileState = "SENT"      // with evidence
-	Undecided BureauFileState = "UNDECIDED" // nobody can know; a person decides
+	Undecided BureauFileState = "UNDECIDED" // nobody can know; a person, or the bureau's acknowledgement, decides
+	Refused   BureauFileState = "REFUSED"   // the bureau refused it as a whole; a person decides: the same bytes again, or cancel
+	Void      BureauFileState = "VOID"      // cancelled: its number is used up and stands for nothing; its orders went to a later file
 )
 
 // BureauFile is a sealed file for a bureau or for the card system.
@@ -436,6 +449,9 @@ type Files interface {
 	// plan and puts the first File.Records queued orders into it, in one transaction. Fewer orders than that, or a name
 	// that was ever used, are ErrConflict. The counter "sequence/<recipient>" moves with it.
 	PlanFile(ctx context.Context, p Plan) (int64, error)
+	// CancelFile makes a file that the bureau REFUSED VOID. Its orders that are PLANNED become QUEUED for the bureau's next file, each move
+	// recorded; it gives how many. Any other state is ErrConflict. The number stays used.
+	CancelFile(ctx context.Context, c FileChange) (moved int64, err error)
 	// EachFileOrder gives the orders of a file in file order.
 	EachFileOrder(ctx context.Context, fileID int64, fn func(*Order) error) error
 	// OrderStates counts the orders of a file by their state.

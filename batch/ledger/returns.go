@@ -1,0 +1,235 @@
+package ledger
+
+import (
+	"context"
+	"time"
+)
+
+// ReturnState is the way of a file that a bureau sent.
+type ReturnState string
+
+// States of a return file.
+const (
+	ReturnHeld        ReturnState = "HELD"        // its bytes are ours, in state/returns; not every line is in the ledger
+	ReturnApplied     ReturnState = "APPLIED"     // every line is in the ledger; it lies in returns/<bureau>/
+	ReturnQuarantined ReturnState = "QUARANTINED" // refused as a whole; waits for a person
+	ReturnDismissed   ReturnState = "DISMISSED"   // a person dropped a quarantined one
+	ReturnRepeated    ReturnState = "REPEATED"    // the same content came before; nothing of it was done
+)
+
+// ReturnFile is a file that a bureau sent.
+type ReturnFile struct {
+	ID        int64
+	RunID     string // that fetched it
+	Bureau    string
+	Name      string    // the bureau's, base name
+	Size      int64     // bytes as they came
+	SHA256    string    // hex, of the bytes as they came
+	ModTime   time.Time // at the bureau
+	State     ReturnState
+	Code      string // why it was quarantined: one word
+	Detail    string // and one sentence
+	SignedBy  string // fingerprint; "" when it carries no signature
+	Held      string // path relative to the workspace while it is ours
+	Final     string // likewise, of its last place
+	Lines     int64  // before the trailer
+	Applied   int64  // events that were new
+	Known     int64  // events that the ledger had already
+	Problems  int64  // lines listed: bad, unknown, disputed
+	Pos       int    // the last line that is in the ledger
+	Settled   bool   // what the configuration says of the bureau's own copy (leave, remove, move) is done
+	FetchedAt time.Time
+}
+
+// ReturnQuery chooses return files; zero fields choose all.
+type ReturnQuery struct {
+	RunID  string // that fetched it, or in which a line of it was applied or it was settled
+	Bureau string
+	States []ReturnState
+	// Unsettled: only those whose copy at the bureau is still to be removed or moved.
+	Unsettled bool
+}
+
+// Source of an event.
+const (
+	FromBureau  = "bureau"  // a line of a return file
+	FromExtract = "extract" // a card master extract showed the card in use
+	FromRequest = "request" // a reissue for reason 5 said that the mail came back
+	FromPerson  = "person"  // settled by hand
+)
+
+// Event is one thing that happened to an order, or (UID "") to a bureau file as
+// a whole. Events are only ever added; a shipment's state follows from them.
+//
+// Acked and Rejected are postings: what the event adds to the file's
+// acknowledged and rejected cards (+1, 0, -1). A file's balance is their sum.
+type Event struct {
+	ID             int64
+	UID            string    // of the order; "" for the file as a whole
+	FileID         int64     // bureau file
+	Status         string    // the event's own word: ACKED … LOST, RECEIVED, REFUSED, ACTIVATED
+	At             time.Time // when it happened, by its teller
+	Code           string
+	Description    string
+	Carrier        string
+	TrackingNumber string
+	Count          int64 // FILE RECEIVED: records the bureau counted; -1 for none
+	Source         string
+	ReturnID       int64  // return file, 0 for none
+	Line           int    // of the return file
+	RunID          string // in which it became known; "" outside a run
+	RecordedAt     time.Time
+	State          OrderState // what the order became by it; "" when it changed nothing
+	Acked          int
+	Rejected       int
+	// Dispute says why the event contradicts what is known, one sentence; it then changed nothing and waits for a person.
+	Dispute    string
+	SettledAt  time.Time // of a disputed one
+	Settlement string    // "kept: reason" or "taken: reason", by whom
+}
+
+// Shipment is an order with all that happened to it, oldest event (by its own time) first.
+type Shipment struct {
+	Order
+	Events []Event
+}
+
+// Problem is a line of a return file that could not be used.
+type Problem struct {
+	ReturnID int64
+	Line     int
+	Code     string // line_malformed, uid_unknown, uid_of_another_file, event_disputed, file_disputed
+	FileName string
+	UID      string
+	Detail   string // one sentence: what is wrong and what to do; never a card number
+}
+
+// FileAnswer is what a bureau says of a file as a whole, with what follows from it.
+type FileAnswer struct {
+	Event Event // UID ""
+	// Delivered: the file was UNDECIDED or RENAMING, and this answer shows that the bureau has it: it becomes SENT with Evidence, and its orders SENT.
+	Delivered bool
+	Evidence  []byte
+	// Acknowledge: every order of the file that is SENT becomes ACKED, each by an event of its own (Acked +1) at the same time.
+	Acknowledge bool
+	// Refuse: the file becomes REFUSED. Its orders that are SENT or ACKED go back to PLANNED, each by an event REFUSED of its own (ACKED: Acked -1), and
+	// their cards are open again; an order whose card has another open order meanwhile stays as it is.
+	Refuse bool
+}
+
+// ReturnChunk is a bounded set of lines with all that follows from them, committed together.
+type ReturnChunk struct {
+	ReturnID int64
+	RunID    string
+	Pos      int // the last line of it; the file's Pos moves there. One at or before the stored Pos is ErrConflict
+	At       time.Time
+	Answers  []FileAnswer // in order, before Events
+	Events   []Event      // in order; State "" changes no order. Each order's state must be From, see EventFrom
+	From     []OrderState // of the same index as Events: the state its order has when the event is applied, else ErrConflict
+	Problems []Problem
+	Known    int64
+	Entry    *AuditEntry
+}
+
+// FileBalance is a bureau file's cards, counted from the rows of orders and
+// events at this moment. They come from different rows on purpose: Acknowledged
+// and Rejected are sums of postings of events, Outstanding counts orders by
+// their state, Records is the plan's.
+type FileBalance struct {
+	FileID       int64
+	Records      int64
+	Orders       int64 // rows that are in the file
+	Moved        int64 // rows that left a VOID file for a later one
+	Acknowledged int64
+	Rejected     int64
+	Outstanding  int64 // SENT, or PLANNED in a file that was refused
+	ByState      map[OrderState]int64
+}
+
+// Returns is what collect needs, and what asks about shipments.
+type Returns interface {
+	// AddReturn records a file whose bytes are safely ours. A name at a bureau may come again with other content.
+	AddReturn(ctx context.Context, f ReturnFile) (int64, error)
+	// UpdateReturn replaces the record of f.ID, its Pos, Applied, Known and Problems excepted (ErrNotFound).
+	UpdateReturn(ctx context.Context, f ReturnFile, entry *AuditEntry) error
+	// ReturnFiles gives them in the order of their ids.
+	ReturnFiles(ctx context.Context, q ReturnQuery) ([]ReturnFile, error)
+	// SameReturn finds the first other return file of the bureau with this SHA-256 that is HELD, APPLIED, QUARANTINED or DISMISSED; ErrNotFound.
+	SameReturn(ctx context.Context, bureau, sha256 string, not int64) (ReturnFile, error)
+	// SeenReturn finds the newest return file fetched from the bureau under this name with this size and time; ErrNotFound.
+	SeenReturn(ctx context.Context, bureau, name string, size int64, modified time.Time) (ReturnFile, error)
+	// CommitReturn writes c whole or not at all.
+	CommitReturn(ctx context.Context, c ReturnChunk) error
+	// RewindReturn puts a QUARANTINED file back to HELD at its start (a person mended what was wrong on our side).
+	RewindReturn(ctx context.Context, id int64, entry AuditEntry) error
+
+	// Shipments gives orders by their uids; those that the ledger does not have are missing. Events oldest first. The order has no Record and no Decision.
+	Shipments(ctx context.Context, uids []string) (map[string]*Shipment, error)
+	// CardShipments gives every order that asked for the card or embossed it, and those along its chain of replacements in both directions, oldest first.
+	CardShipments(ctx context.Context, cardID int64) ([]Shipment, error)
+	// FileEvents gives the events of a bureau file as a whole, oldest (by its own time) first.
+	FileEvents(ctx context.Context, fileID int64) ([]Event, error)
+	// SettleEvent settles a disputed event; one that is not, or is settled, is ErrConflict. taken, if not nil, is what it then does:
+	// a new event of the order (from: the state it must have) or an answer of the file.
+	SettleEvent(ctx context.Context, id int64, at time.Time, settlement string, taken *Event, from OrderState, answer *FileAnswer, entry AuditEntry) error
+	// Event gives one event by its id; ErrNotFound.
+	Event(ctx context.Context, id int64) (Event, error)
+	// Disputes gives the unsettled disputed events, oldest id first, at most limit (0: all), and how many there are.
+	Disputes(ctx context.Context, limit int64) ([]Event, int64, error)
+
+	// FileBalances counts every bureau file's cards (card system files have none), by file id, from the rows.
+	FileBalances(ctx context.Context) (map[int64]FileBalance, error)
+	// EachUnderWay gives the orders in one of the states, by the time their file was sent (oldest first), then file, then uid; since is
+	// the own time of the event that gave the order its state (the file's SentAt for SENT and PLANNED).
+	EachUnderWay(ctx context.Context, states []OrderState, fn func(o *Order, since time.Time) error) error
+	// EachEvent gives the events of orders that became known in a run, in the order of their ids, each with its order and card.
+	EachEvent(ctx context.Context, runID string, fn func(*ToldEvent) error) error
+	// EachProblem gives the problems of the lines applied in a run, in the order of return file and line.
+	EachProblem(ctx context.Context, runID string, fn func(*Problem, *ReturnFile) error) error
+	// EventTallies counts the events of orders that became known in a run.
+	EventTallies(ctx context.Context, runID string) ([]EventTally, error)
+}
+
+// ToldEvent is an event with its order and the embossed card (nil when the registry has none).
+type ToldEvent struct {
+	Event
+	Order *Order
+	Card  *CardFacts
+}
+
+// CardFacts are what an event tells of a card: no number.
+type CardFacts struct {
+	ID                                       int64
+	ProgramID, AccountID, CustomerID, Status string
+}
+
+// EventTally counts events that agree in all of its fields.
+type EventTally struct {
+	Bureau   string
+	Status   string
+	Code     string
+	Disputed bool
+	N        int64
+}
+
+// OutboxEvent is an event that a webhook must get.
+type OutboxEvent struct {
+	ID       string // the CloudEvent's
+	RunID    string
+	Body     []byte // the CloudEvent, JSON
+	Attempts int
+}
+
+// Outbox holds the events that a webhook has not taken yet.
+type Outbox interface {
+	// Enqueue stores events; one whose ID was ever stored is left out. It gives how many were new.
+	Enqueue(ctx context.Context, events []OutboxEvent, at time.Time) (int64, error)
+	// Pending gives the oldest undelivered ones after the one with id after ("" for the first), in the order in which they were stored.
+	Pending(ctx context.Context, after string, limit int) ([]OutboxEvent, error)
+	// CountPending is how many are undelivered.
+	CountPending(ctx context.Context) (int64, error)
+	// Delivered takes events out of the queue; their ids stay known, their bodies are dropped.
+	Delivered(ctx context.Context, ids []string, at time.Time) error
+	// NotDelivered counts an attempt and keeps why.
+	NotDelivered(ctx context.Context, ids []string, at time.Time, why string) error
+}
