@@ -38,13 +38,17 @@ func CheckConfig(dir string, o Options) error {
 	for name, b := range n.Config.Bureaus {
 		c.layout("bureaus."+name, name, b)
 		c.recipient("bureaus."+name, b.Recipient)
+		c.signer("bureaus."+name, b.Returns)
 	}
 	c.recipient("card_system", n.Config.CardSystem)
 	if len(c.found) == 0 { // what only all of it together shows
 		if err := n.openKeys(); err != nil {
 			return err
 		}
-		return n.openRules()
+		if err := n.openRules(); err != nil {
+			return err
+		}
+		return n.openNotifier()
 	}
 	mistakes, err := config.Locate(n.Workspace.Config(), c.found)
 	if err != nil {
@@ -155,4 +159,13 @@ func (c *configCheck) recipient(at string, r config.Recipient) {
 	if _, err := os.Stat(c.n.Resolve(r.Delivery.KnownHosts)); err != nil {
 		c.wrong(at+".delivery.known_hosts", fmt.Errorf("%s cannot be read: %w; put the bureau's host key there", r.Delivery.KnownHosts, plain(err)))
 	}
+}
+
+// signer: the key that return files are signed with, where it is another than the one we seal to.
+func (c *configCheck) signer(at string, r config.Returns) {
+	if r.Signer.KeyFile == "" {
+		return
+	}
+	_, err := bureau.ReadPublicKey(c.n.Resolve(r.Signer.KeyFile), r.Signer.Fingerprint, c.n.Now())
+	c.wrong(at+".returns.signer.key_file", err)
 }

@@ -1,5 +1,6 @@
 // Package batch is the night: its stages, in the order they run, one file each.
 //
+//	collect    take in what the bureaus sent back
 //	intake     take files from the inbox, read each once to its end
 //	decide     answer every row (package rules)
 //	issue      make what the plastic will carry (package issue), row by row with decide
@@ -30,6 +31,7 @@ import (
 	"reemboss/batch/hsm"
 	"reemboss/batch/issue"
 	"reemboss/batch/ledger"
+	"reemboss/batch/notify"
 	"reemboss/batch/report"
 	"reemboss/batch/rules"
 	"reemboss/bureau"
@@ -76,6 +78,8 @@ type Night struct {
 	kept       map[int64]string  // outgoing files that may not leave in this run, and why
 	elsewhere  time.Duration     // of the running stage, recorded under another name
 	needs      []report.Need     // found out in this process
+	reported   int               // how many of them the written report has
+	notifier   *notify.Notifier
 	simulators map[string]*bureau.Simulator
 	unlock     func()
 	run        ledger.Run
@@ -91,6 +95,17 @@ type Result struct {
 // It returns an error when the night stopped before its end; the next call
 // goes on from there.
 func (n *Night) Run(ctx context.Context) (*Result, error) {
+	if err := n.openNotifier(); err != nil {
+		return nil, err
+	}
+	result, err := n.work(ctx)
+	if err != nil {
+		n.tellFailure(ctx, err)
+	}
+	return result, err
+}
+
+func (n *Night) work(ctx context.Context) (*Result, error) {
 	now := n.Now()
 	run, resumed, err := n.Ledger.BeginRun(ctx, now, now.In(n.zone).Format(time.DateOnly), n.host, Version)
 	if err != nil {
@@ -101,6 +116,9 @@ func (n *Night) Run(ctx context.Context) (*Result, error) {
 	if err := n.Ledger.Append(ctx, n.entry("run.started", run.ID, "")); err != nil {
 		return nil, err
 	}
+	if err := n.notifier.Began(ctx, run.ID); err != nil {
+		n.Log.Warn().Str("run", run.ID).Msg(err.Error())
+	}
 	if err := n.sweep(n.places()...); err != nil {
 		return nil, err
 	}
@@ -108,6 +126,7 @@ func (n *Night) Run(ctx context.Context) (*Result, error) {
 		name string
 		work func(context.Context) (items int64, err error)
 	}{
+		{"collect", n.collect},
 		{"intake", n.intake},
 		{"decide", n.decide}, // with issue: see decide.go
 		{"write", n.write},
@@ -125,7 +144,10 @@ func (n *Night) Run(ctx context.Context) (*Result, error) {
 
 // places are the folders that a run, an import or a repeated report writes files into.
 func (n *Night) places() []string {
-	list := []string{n.Path("state")}
+	list := []string{n.Path("state"), n.HeldReturns()}
+	for name := range n.Config.Bureaus {
+		list = append(list, n.Path("returns", name), n.Path("returns", name, "quarantine"))
+	}
 	for _, parent := range []string{"reports", "done", "refused"} {
 		entries, err := os.ReadDir(n.Path(parent))
 		if err != nil {

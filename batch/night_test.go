@@ -29,7 +29,12 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{T: t, Workspace: Workspace{Dir: filepath.Join(t.TempDir(), "w")}, now: time.Now()}
+	return newBenchAt(t, time.Now())
+}
+
+func newBenchAt(t *testing.T, now time.Time) *bench {
+	t.Helper()
+	b := &bench{T: t, Workspace: Workspace{Dir: filepath.Join(t.TempDir(), "w")}, now: now}
 	if err := Init(b.Dir, b.now, rand.Reader); err != nil {
 		t.Fatal(err)
 	}

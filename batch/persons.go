@@ -77,7 +77,7 @@ func (n *Night) undecided(ctx context.Context, name string) (ledger.BureauFile, 
 	return f, err
 }
 
-// Resend sends a file that was SENT once more: the same bytes under the same name and number, recorded.
+// Resend sends a file that was SENT, or that the bureau REFUSED, once more: the same bytes under the same name and number, recorded.
 func (n *Night) Resend(ctx context.Context, name, reason string) (ledger.BureauFile, error) {
 	if err := given(reason); err != nil {
 		return ledger.BureauFile{}, err
@@ -86,8 +86,8 @@ func (n *Night) Resend(ctx context.Context, name, reason string) (ledger.BureauF
 	if err != nil {
 		return f, err
 	}
-	if f.State != ledger.Sent {
-		return f, setup("%s is %s; only a file that was SENT can be sent again (an UNDECIDED one: reemboss resolve; the others go out with the next run)", f.Name, f.State)
+	if f.State != ledger.Sent && f.State != ledger.Refused {
+		return f, setup("%s is %s; only a file that was SENT or REFUSED can be sent again (an UNDECIDED one: reemboss resolve; a VOID one never; the others go out with the next run)", f.Name, f.State)
 	}
 	return n.again(ctx, f, "file.resent", reason, reason)
 }
@@ -104,8 +104,12 @@ func (n *Night) again(ctx context.Context, f ledger.BureauFile, what, detail, re
 	}
 	f.State = ledger.Written
 	n.run.ID = f.RunID
+	there, err := n.wasOut(ctx, f)
+	if err != nil {
+		return f, err
+	}
 	sessions := map[string]*bureau.Session{}
-	_, sendErr := n.sendOne(ctx, f, sessions, true, reason)
+	_, sendErr := n.sendOne(ctx, f, sessions, there, reason)
 	for _, s := range sessions {
 		_ = s.Close()
 	}
@@ -125,9 +129,9 @@ func (n *Night) again(ctx context.Context, f ledger.BureauFile, what, detail, re
 	return now, sendErr
 }
 
-// sentBefore puts a file that was SENT, and whose repetition failed before
-// anything of it was renamed, back to SENT with the evidence of then: the
-// recipient has had it, and the files after it need not wait.
+// sentBefore puts a file whose repetition failed before anything of it was
+// renamed back to what it was: SENT with the evidence of then (the recipient has
+// had it, and the files after it need not wait), or REFUSED.
 func (n *Night) sentBefore(ctx context.Context, f ledger.BureauFile) error {
 	now, err := n.Ledger.FileByName(ctx, f.Name)
 	if err != nil || now.SentAt.IsZero() || len(now.Evidence) == 0 {
@@ -138,7 +142,36 @@ func (n *Night) sentBefore(ctx context.Context, f ledger.BureauFile) error {
 	default:
 		return nil
 	}
-	return n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{now.State}, To: ledger.Sent, At: now.SentAt,
+	back := ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{now.State}, To: ledger.Sent, At: now.SentAt,
 		RunID: now.SentRunID, Evidence: now.Evidence, Error: now.LastError, Reason: "the repetition failed; it was sent before",
-		Entry: n.audit("file.resend_failed", f.Name, now.LastError)})
+		Entry: n.audit("file.resend_failed", f.Name, now.LastError)}
+	last, err := n.lastOutcome(ctx, f)
+	if err != nil {
+		return err
+	}
+	if last == ledger.Refused {
+		back.To, back.At, back.Evidence, back.Reason = ledger.Refused, n.Now(), nil, "the repetition failed; the bureau had refused it"
+	}
+	return n.Ledger.ChangeFile(ctx, back)
+}
+
+// Cancel gives up a file that the bureau refused as a whole: its number becomes
+// VOID and its orders go into the bureau's next file. It gives how many went.
+func (n *Night) Cancel(ctx context.Context, name, reason string) (f ledger.BureauFile, moved int64, err error) {
+	if err := given(reason); err != nil {
+		return f, 0, err
+	}
+	if f, err = n.file(ctx, name); err != nil {
+		return f, 0, err
+	}
+	if f.State != ledger.Refused {
+		return f, 0, setup("%s is %s; only a file that the bureau REFUSED can be cancelled, since any other may have been made", f.Name, f.State)
+	}
+	moved, err = n.Ledger.CancelFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{ledger.Refused}, To: ledger.Void,
+		At: n.Now(), Reason: reason, Entry: n.audit("file.cancelled", f.Name, reason)})
+	if err != nil {
+		return f, 0, err
+	}
+	f, err = n.Ledger.FileByName(ctx, f.Name)
+	return f, moved, err
 }

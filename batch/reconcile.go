@@ -35,6 +35,9 @@ func (n *Night) reconcile(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r, err = n.tell(ctx, r); err != nil {
+		return nil, err
+	}
 	n.Log.Info().Str("run", n.run.ID).Str("stage", "reconcile").Float64("seconds", n.Now().Sub(started).Seconds()).Msg("stage done")
 	summary, err := json.Marshal(r)
 	if err != nil {
@@ -74,6 +77,7 @@ func (n *Night) writeReports(ctx context.Context, runID string) (*report.Reconci
 	if err != nil {
 		return nil, err
 	}
+	n.reported = len(n.needs)
 	return report.WriteAll(ctx, report.Input{
 		Ledger: n.Ledger, RunID: runID, Workspace: n.Dir, Dir: n.Reports(runID), Extra: extra, Artifacts: artifacts,
 		Sign: func(r io.Reader) ([]byte, error) { return bureau.SignDetached(r, n.ownKey, n.Now()) },
@@ -88,7 +92,7 @@ func (n *Night) extra(ctx context.Context) (report.Extra, error) {
 		if waits == "" && b.Hold {
 			waits = "the bureau is on hold; set hold: false in config.yaml, then the next run writes them"
 		}
-		e.Bureaus[name] = report.Bureau{Name: b.Name, Acknowledges: b.Acknowledges, Waits: waits}
+		e.Bureaus[name] = report.Bureau{Name: b.Name, Acknowledges: b.Acknowledges, Waits: waits, Calendar: n.policy.Calendar(name), SLA: b.SLA}
 	}
 	e.Bureaus[config.CardSystem] = report.Bureau{Name: "card system", Waits: n.waiting[config.CardSystem]}
 	if why := n.waiting[config.CardSystem]; why != "" {

@@ -21,6 +21,11 @@ func (n *Night) sealForUs(from, to, name string) error {
 		return err
 	}
 	defer in.Close()
+	return n.sealStream(in, to, name)
+}
+
+// sealStream is [Night.sealForUs] for bytes that lie nowhere yet.
+func (n *Night) sealStream(in io.Reader, to, name string) error {
 	return durable.Write(to, func(w io.Writer) error {
 		sealed, err := bureau.Seal(w, bureau.Sealing{To: []*bureau.Key{n.ownKey}, Signer: n.ownKey, FileName: limit(printable(name), 200), Time: n.Now(), Rand: n.Random})
 		if err != nil {

@@ -89,15 +89,24 @@ func (n *Night) send(ctx context.Context) (int64, error) {
 	return sent, nil
 }
 
-// wasOut says whether the recipient may have had the file before: it is being sent again because a person said so.
+// wasOut says whether the recipient may have the file under its name: it is
+// being sent again because a person said so. What the bureau refused it has no
+// more, and a file of that name there must not count as this delivery.
 func (n *Night) wasOut(ctx context.Context, f ledger.BureauFile) (bool, error) {
+	last, err := n.lastOutcome(ctx, f)
+	return last == ledger.Sent || last == ledger.Undecided, err
+}
+
+// lastOutcome is the newest end of a transfer in a file's history: SENT, UNDECIDED, REFUSED; "" for none.
+func (n *Night) lastOutcome(ctx context.Context, f ledger.BureauFile) (last ledger.BureauFileState, err error) {
 	history, err := n.Ledger.Deliveries(ctx, f.ID)
 	for _, step := range history {
-		if step.State == ledger.Sent || step.State == ledger.Undecided {
-			return true, err
+		switch step.State {
+		case ledger.Sent, ledger.Undecided, ledger.Refused:
+			last = step.State
 		}
 	}
-	return false, err
+	return last, err
 }
 
 func (n *Night) block(blocked map[string]string, f ledger.BureauFile) {

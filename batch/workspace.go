@@ -44,6 +44,7 @@ func (w Workspace) Config() string                 { return w.Path("config.yaml"
 func (w Workspace) Inbox() string                  { return w.Path("inbox") }
 func (w Workspace) InboxCards() string             { return w.Path("inbox", "cards") }
 func (w Workspace) Intake() string                 { return w.Path("state", "intake") }
+func (w Workspace) HeldReturns() string            { return w.Path("state", "returns") }
 func (w Workspace) LedgerFile() string             { return w.Path("state", "ledger.sqlite") }
 func (w Workspace) MarksFile() string              { return w.Path("state", "marks.json") }
 func (w Workspace) LockFile() string               { return w.Path("state", "lock") }
@@ -55,7 +56,7 @@ func (w Workspace) Simulator(bureau string) string { return w.Path("simulator", 
 // folders are those that must be there before a night begins.
 func (w Workspace) folders(recipients []string) []string {
 	list := []string{w.Inbox(), w.InboxCards(), w.Path("outbox"), w.Path("returns"), w.Path("done"), w.Path("refused"),
-		w.Path("reports"), w.Path("state"), w.Intake(), w.Path("keys")}
+		w.Path("reports"), w.Path("state"), w.Intake(), w.HeldReturns(), w.Path("keys")}
 	for _, r := range recipients {
 		list = append(list, w.Outbox(r))
 	}

@@ -8,8 +8,6 @@ import (
 	"io"
 	"os"
 	"strings"
-
-	"github.com/cenkalti/backoff/v5"
 )
 
 // Deliver brings one file to the recipient over a connection of its own; see
@@ -63,42 +61,14 @@ func (d *delivery) run(ctx context.Context) error {
 	if err := d.admit(); err != nil || d.state == Sent {
 		return err
 	}
-	pauses := d.pauses()
-	for d.attempt = 1; ; d.attempt++ {
-		err := d.try(ctx)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return d.stopped(ctx, err)
-		}
-		if ClassOf(err) != BureauPassing {
-			return err
-		}
-		d.session.drop() // what comes next trusts nothing of this connection
-		if d.attempt == d.session.settings.Attempts {
-			return err
-		}
-		if d.session.settings.Sleep(ctx, pauses.NextBackOff()) != nil {
-			return d.stopped(ctx, err)
-		}
-	}
+	return d.session.repeated(ctx, d.stopped, func(attempt int) error {
+		d.attempt = attempt
+		return d.try(ctx)
+	})
 }
 
-func (d *delivery) pauses() *backoff.ExponentialBackOff {
-	pauses := backoff.NewExponentialBackOff()
-	pauses.InitialInterval = d.session.settings.RetryPause
-	pauses.Multiplier = 2
-	pauses.RandomizationFactor = 0
-	pauses.MaxInterval = longestPause
-	return pauses
-}
-
-func (d *delivery) stopped(ctx context.Context, cause error) error {
-	d.session.drop()
-	return &Error{Class: Operator, Op: "deliver " + d.file.RemoteName, Host: d.session.settings.address(),
-		What: "it was stopped in the state " + string(d.state), Do: "the next run continues",
-		Err: fmt.Errorf("%w: %v", context.Cause(ctx), cause)}
+func (d *delivery) stopped(cause error) error {
+	return d.session.stopped("deliver "+d.file.RemoteName, "in the state "+string(d.state), cause)
 }
 
 // admit refuses what must not be tried at all, before anything is recorded or sent.

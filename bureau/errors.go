@@ -67,6 +67,8 @@ var (
 	ErrHostKey = errors.New("the host key is not the known one")
 	// ErrRefusedKey: the server does not let our key in.
 	ErrRefusedKey = errors.New("the server refused our login")
+	// ErrChanging: a file that waits at the bureau is not the one that was listed: it grew, shrank or went. It is left for the next night.
+	ErrChanging = errors.New("the file is still changing")
 	// ErrFrozenFile: the file in the outbox is not the one that was frozen.
 	ErrFrozenFile = errors.New("the file differs from what the ledger recorded")
 )

@@ -126,8 +126,10 @@ func startOpenSSH(t *testing.T, options ...string) *farSide {
 	hostKey, hostPath, client, clientPath := newKeys(t)
 	dir := t.TempDir()
 	folder := filepath.Join(dir, "home", incoming)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		t.Fatal(err)
+	for _, made := range []string{folder, filepath.Join(dir, "home", outgoing, done)} {
+		if err := os.MkdirAll(made, 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	authorized := writeFile(t, filepath.Join(dir, "authorized"), ssh.MarshalAuthorizedKey(client.PublicKey()), 0o600)
 	config := "HostKey " + hostPath + "\nAuthorizedKeysFile " + authorized + `
@@ -296,6 +298,22 @@ func (side *farSide) onDisk(t *testing.T, name string) []byte {
 func (side *farSide) put(t *testing.T, name string, content []byte) {
 	t.Helper()
 	writeFile(t, filepath.Join(side.incoming, name), content, 0o600)
+}
+
+// returned puts a file into the bureau's folder of returns and gives its place.
+func (side *farSide) returned(t *testing.T, name string, content []byte) string {
+	t.Helper()
+	return writeFile(t, filepath.Join(side.returns(), name), content, 0o600)
+}
+
+func (side *farSide) returns() string { return filepath.Join(filepath.Dir(side.incoming), outgoing) }
+
+// returnsDir is that folder as clients name it.
+func (side *farSide) returnsDir() string {
+	if side.settings.Dir == incoming {
+		return outgoing
+	}
+	return side.returns()
 }
 
 func (side *farSide) holds(t *testing.T, name string, f File) {

@@ -91,8 +91,8 @@ func (o *opening) keyring() openpgp.EntityList {
 
 func withoutArmour(r io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReaderSize(r, sealBuffer)
-	start, _ := buffered.Peek(14)
-	if !bytes.HasPrefix(start, []byte("-----BEGIN PGP")) {
+	start, _ := buffered.Peek(len(armourStart))
+	if !bytes.HasPrefix(start, []byte(armourStart)) {
 		return buffered, nil
 	}
 	block, err := armor.Decode(buffered)

@@ -3,18 +3,21 @@ package bureau
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 )
 
-// Session delivers files to one recipient over one connection. It connects
-// with the first delivery, keeps the connection for the next files and makes a new
-// one when it was lost. Several goroutines may use it; it delivers one file after the other.
+// Session delivers files to one recipient, and picks up what waits there, over
+// one connection. It connects with the first request, keeps the connection for the
+// next files and makes a new one when it was lost. Several goroutines may use it; it
+// handles one file after the other.
 type Session struct {
 	settings Settings
 	mu       sync.Mutex
@@ -76,6 +79,48 @@ func (s *Session) drop() {
 		s.link.close()
 		s.link = nil
 	}
+}
+
+// repeated calls try, with attempts counted from 1, until it succeeds, fails
+// with what another attempt cannot mend, or has failed Attempts times; the last error
+// stands. Between two attempts the connection is dropped, because what comes next trusts
+// nothing of it, and a doubled pause is kept. The end of ctx gives stopped's error.
+func (s *Session) repeated(ctx context.Context, stopped func(cause error) error, try func(attempt int) error) error {
+	pauses := s.pauses()
+	for attempt := 1; ; attempt++ {
+		err := try(attempt)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			s.drop()
+			return stopped(fmt.Errorf("%w: %v", context.Cause(ctx), err))
+		}
+		if ClassOf(err) != BureauPassing || errors.Is(err, ErrChanging) {
+			return err
+		}
+		s.drop()
+		if attempt == s.settings.Attempts {
+			return err
+		}
+		if s.settings.Sleep(ctx, pauses.NextBackOff()) != nil {
+			return stopped(fmt.Errorf("%w: %v", context.Cause(ctx), err))
+		}
+	}
+}
+
+func (s *Session) pauses() *backoff.ExponentialBackOff {
+	pauses := backoff.NewExponentialBackOff()
+	pauses.InitialInterval = s.settings.RetryPause
+	pauses.Multiplier = 2
+	pauses.RandomizationFactor = 0
+	pauses.MaxInterval = longestPause
+	return pauses
+}
+
+func (s *Session) stopped(op, where string, cause error) error {
+	return &Error{Class: Operator, Op: op, Host: s.settings.address(),
+		What: "it was stopped " + where, Do: "the next run continues", Err: cause}
 }
 
 // link is one connection: TCP, SSH, SFTP.

@@ -1,6 +1,7 @@
 package bureau
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,6 +15,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -21,7 +23,7 @@ import (
 // SimulatorConfig says what a simulated bureau has and whom it knows.
 type SimulatorConfig struct {
 	Name       string          // for messages
-	Dir        string          // files arrive in Dir/incoming, which is made
+	Dir        string          // files arrive in Dir/incoming and answers lie in Dir/returns; both are made
 	HostKey    ssh.Signer      // what it shows
 	ClientKeys []ssh.PublicKey // who may log in, under any user name
 	Key        *Key            // private: opens what arrives
@@ -34,6 +36,16 @@ type SimulatorConfig struct {
 	// Told hears of each file once it was opened, one after the other; it may be nil.
 	Told func(Received)
 	Log  func(format string, args ...any)
+	Now  func() time.Time // when a file came; time.Now
+
+	// Life, if set, makes it answer, see [Simulator.Answer]. Check must then say [Contents] of a good file.
+	Life *Life
+	// WriteAnswers writes a return file; it is there where Life is.
+	WriteAnswers func(w io.Writer, answers []Answer) error
+	// Answered hears of each return file once it is in its place; it may be nil.
+	Answered func(file string, answers []Answer)
+	// SealTo, if set, gets the return files sealed, and signed with Key.
+	SealTo *Key
 }
 
 // Received is a file that came under its final name.
@@ -51,10 +63,12 @@ type Received struct {
 // give a name twice, and opens each file once it has its final name: in
 // memory, nothing clear is written. The files stay through a restart.
 //
-// To an SFTP client it shows / with one folder in it, /incoming.
+// To an SFTP client it shows / with two folders in it: /incoming, where files are
+// put, and /returns, where its answers can be read, removed and moved into /returns/done.
 type Simulator struct {
 	config   SimulatorConfig
 	root     *os.Root // Dir/incoming
+	out      *os.Root // Dir/returns
 	listener net.Listener
 	stop     context.CancelFunc
 	busy     sync.WaitGroup // connections
@@ -65,11 +79,16 @@ type Simulator struct {
 	idle     *sync.Cond // unopened fell to 0
 	conns    map[net.Conn]bool
 	received map[string]*Received // nil while it is being opened
+	unnoted  error                // files whose arrival could not be remembered
 	closed   bool
 }
 
-// incoming is the folder that clients see.
-const incoming = "incoming"
+// Folders that clients see.
+const (
+	incoming = "incoming"
+	outgoing = "returns"
+	done     = "done" // in outgoing
+)
 
 // NewSimulator makes the folders and checks the configuration. Nothing listens yet.
 func NewSimulator(config SimulatorConfig) (*Simulator, error) {
@@ -82,27 +101,53 @@ func NewSimulator(config SimulatorConfig) (*Simulator, error) {
 	if config.Told == nil {
 		config.Told = func(Received) {}
 	}
-	switch {
-	case config.HostKey == nil:
-		return nil, fmt.Errorf("simulated bureau %s: no host key is given", config.Name)
-	case len(config.ClientKeys) == 0:
-		return nil, fmt.Errorf("simulated bureau %s: no client key is given, nobody could log in", config.Name)
-	case config.Key == nil || !config.Key.IsPrivate():
-		return nil, fmt.Errorf("simulated bureau %s: no private PGP key is given to open files with", config.Name)
-	case len(config.Signers) == 0:
-		return nil, fmt.Errorf("simulated bureau %s: no signer is given, every file would be refused", config.Name)
+	if config.Answered == nil {
+		config.Answered = func(string, []Answer) {}
 	}
-	folder := filepath.Join(config.Dir, incoming)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if err := config.check(); err != nil {
 		return nil, fmt.Errorf("simulated bureau %s: %w", config.Name, err)
 	}
-	root, err := os.OpenRoot(folder)
-	if err != nil {
-		return nil, fmt.Errorf("simulated bureau %s: %w", config.Name, err)
-	}
-	s := &Simulator{config: config, root: root, conns: map[net.Conn]bool{}, received: map[string]*Received{}}
+	s := &Simulator{config: config, conns: map[net.Conn]bool{}, received: map[string]*Received{}}
 	s.idle = sync.NewCond(&s.mu)
+	if err := s.makeFolders(); err != nil {
+		return nil, fmt.Errorf("simulated bureau %s: %w", config.Name, err)
+	}
 	return s, nil
+}
+
+func (c *SimulatorConfig) check() error {
+	switch {
+	case c.HostKey == nil:
+		return errors.New("no host key is given")
+	case len(c.ClientKeys) == 0:
+		return errors.New("no client key is given, nobody could log in")
+	case c.Key == nil || !c.Key.IsPrivate():
+		return errors.New("no private PGP key is given to open files with")
+	case len(c.Signers) == 0:
+		return errors.New("no signer is given, every file would be refused")
+	case c.Life == nil:
+		return nil
+	case c.WriteAnswers == nil || c.Check == nil:
+		return errors.New("it is to answer and nothing is given to read files or to write answers with")
+	}
+	return c.Life.check()
+}
+
+func (s *Simulator) makeFolders() (err error) {
+	in, out := filepath.Join(s.config.Dir, incoming), filepath.Join(s.config.Dir, outgoing)
+	for _, folder := range []string{in, filepath.Join(out, done)} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return err
+		}
+	}
+	if s.root, err = os.OpenRoot(in); err != nil {
+		return err
+	}
+	s.out, err = os.OpenRoot(out)
+	return err
 }
 
 // Start listens on addr, which must be a loopback address; port 0 takes a
@@ -147,7 +192,7 @@ func (s *Simulator) Close() error {
 	s.mu.Lock()
 	s.waitOpened()
 	s.mu.Unlock()
-	return s.root.Close()
+	return errors.Join(s.root.Close(), s.out.Close())
 }
 
 func (s *Simulator) hangUp() {
@@ -197,14 +242,24 @@ func (s *Simulator) forget(conn net.Conn) {
 }
 
 // Received tells of every file that has its final name, in the order of the
-// names, once all of them were opened and checked. Files of earlier lives are opened again.
+// names, once all of them were opened and checked. Files of earlier processes are
+// opened again; where there is a [Life], only those that it does not remember.
 func (s *Simulator) Received() []Received {
 	names, err := s.finalNames()
 	if err != nil {
 		s.config.Log("simulated bureau %s: %v", s.config.Name, err)
 	}
+	memory := &lifeMemory{}
+	if s.config.Life != nil {
+		if memory, err = readLife(s.config.Dir); err != nil {
+			s.config.Log("simulated bureau %s: %v", s.config.Name, err)
+			memory = &lifeMemory{}
+		}
+	}
 	for _, name := range names {
-		s.arrived(name)
+		if !memory.knows(name) {
+			s.arrived(name)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -245,6 +300,13 @@ func (s *Simulator) isFinal(name string) bool {
 	return !strings.Contains(name, "/") && !strings.HasSuffix(name, s.config.TempSuffix)
 }
 
+// stamp puts the simulator's own time on a file that is about to be final: when it came is
+// then known after a kill too.
+func (s *Simulator) stamp(name string) error {
+	now := s.config.Now()
+	return s.root.Chtimes(name, now, now)
+}
+
 // arrived opens a file that got its final name, once.
 func (s *Simulator) arrived(name string) {
 	s.mu.Lock()
@@ -264,8 +326,13 @@ func (s *Simulator) arrived(name string) {
 			s.config.Log("simulated bureau %s: %s is good, %d bytes, signed by %s", s.config.Name, name, r.Size, r.SignedBy)
 		}
 		s.config.Told(r)
+		var noteErr error
+		if s.config.Life != nil {
+			noteErr = s.note(r)
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.unnoted = cmp.Or(s.unnoted, noteErr)
 		s.received[name] = &r
 		s.unopened--
 		s.idle.Broadcast()

@@ -2,6 +2,7 @@ package bureau
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -19,12 +20,14 @@ import (
 
 // Faults are the places where a test makes a simulated bureau fail. Each
 // hook may be nil. Its error is the answer of the server, with two exceptions:
-// [ErrHangUp] and [ErrPretend]. Names are relative to incoming.
+// [ErrHangUp] and [ErrPretend]. Names are relative to incoming; those in the folder of
+// returns begin with "returns/".
 type Faults struct {
 	BeforeOpen   func(name string) error // for writing
 	BeforeWrite  func(name string, offset int64, length int) error
 	BeforeClose  func(name string) error
 	BeforeRead   func(name string) error // opening for reading
+	BeforeReadAt func(name string, offset int64, length int) error
 	BeforeStat   func(name string) error
 	BeforeList   func(name string) error
 	BeforeRemove func(name string) error
@@ -102,19 +105,49 @@ type visit struct {
 	conn      net.Conn
 }
 
-func (v *visit) root() *os.Root { return v.simulator.root }
 func (v *visit) faults() Faults { return v.simulator.config.Faults }
 
-// belowIncoming is the request's path below /incoming. The root folder is seen, and
-// nothing is done in it.
-func belowIncoming(request string) (string, error) {
-	clean := path.Clean("/" + request)
-	below, ok := strings.CutPrefix(clean, "/"+incoming+"/")
-	if !ok {
-		return "", sftp.ErrSSHFxPermissionDenied
-	}
-	return below, nil
+// spot is a path of a request: a folder that clients see, and what is below it.
+type spot struct {
+	folder string // incoming or outgoing
+	below  string // "." for the folder itself
+	root   *os.Root
 }
+
+// spot is where the path of a request leads. The root folder is seen, and nothing is done in it.
+func (v *visit) spot(request string) (spot, error) {
+	top, below, _ := strings.Cut(strings.TrimPrefix(path.Clean("/"+request), "/"), "/")
+	s := spot{folder: top, below: cmp.Or(below, ".")}
+	switch top {
+	case incoming:
+		s.root = v.simulator.root
+	case outgoing:
+		s.root = v.simulator.out
+	default:
+		return s, sftp.ErrSSHFxPermissionDenied
+	}
+	return s, nil
+}
+
+// arrival is a path below incoming, where files may be made.
+func (v *visit) arrival(request string) (string, error) {
+	s, err := v.spot(request)
+	if err == nil && (s.folder != incoming || s.below == ".") {
+		err = sftp.ErrSSHFxPermissionDenied
+	}
+	return s.below, err
+}
+
+// hookName is how [Faults] name a spot.
+func (s spot) hookName() string {
+	if s.folder == outgoing {
+		return path.Join(outgoing, s.below)
+	}
+	return s.below
+}
+
+// direct: a name in the folder itself.
+func (s spot) direct() bool { return s.below != "." && !strings.Contains(s.below, "/") }
 
 // fault applies what a hook said: pretend means answer yes at once.
 func (v *visit) fault(err error) (pretend bool, answer error) {
@@ -136,7 +169,7 @@ func told[A any](hook func(A) error, a A) error {
 
 // Filewrite makes a new file. An existing one is never opened for writing.
 func (v *visit) Filewrite(r *sftp.Request) (io.WriterAt, error) {
-	n, err := belowIncoming(r.Filepath)
+	n, err := v.arrival(r.Filepath)
 	if err != nil {
 		return nil, err
 	}
@@ -149,19 +182,20 @@ func (v *visit) Filewrite(r *sftp.Request) (io.WriterAt, error) {
 	if v.taken(n) {
 		return nil, sftp.ErrSSHFxFailure
 	}
-	f, err := v.root().OpenFile(n, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := v.simulator.root.OpenFile(n, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, answerTo(err)
 	}
 	return &arriving{visit: v, name: n, file: f}, nil
 }
 
-// taken: a final name is given once, even where the file was moved away since.
+// taken: a final name is given once, even where the file was moved away since;
+// one that was refused may come again.
 func (v *visit) taken(n string) bool {
 	v.simulator.mu.Lock()
-	defer v.simulator.mu.Unlock()
 	_, known := v.simulator.received[n]
-	return known
+	v.simulator.mu.Unlock()
+	return known || v.simulator.remembers(n)
 }
 
 // arriving is a file that is being written.
@@ -198,31 +232,50 @@ func (a *arriving) Close() error {
 		return answerTo(err)
 	}
 	if !a.cut && a.visit.simulator.isFinal(a.name) { // sent without a temporary name
+		if err := a.visit.simulator.stamp(a.name); err != nil {
+			return answerTo(err)
+		}
 		a.visit.simulator.arrived(a.name)
 	}
 	return nil
 }
 
-// Fileread gives a file back, for a check of what arrived.
+// Fileread gives a file back: what arrived, for a check, and what the bureau answers.
 func (v *visit) Fileread(r *sftp.Request) (io.ReaderAt, error) {
-	n, err := belowIncoming(r.Filepath)
+	at, err := v.spot(r.Filepath)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := v.fault(told(v.faults().BeforeRead, n)); err != nil {
+	if _, err := v.fault(told(v.faults().BeforeRead, at.hookName())); err != nil {
 		return nil, err
 	}
-	if entry, err := v.root().Lstat(n); err != nil || !entry.Mode().IsRegular() {
+	if entry, err := at.root.Lstat(at.below); err != nil || !entry.Mode().IsRegular() {
 		if err != nil {
 			return nil, answerTo(err)
 		}
 		return nil, sftp.ErrSSHFxPermissionDenied
 	}
-	f, err := v.root().Open(n)
+	f, err := at.root.Open(at.below)
 	if err != nil {
 		return nil, answerTo(err)
 	}
-	return f, nil
+	return &leaving{File: f, visit: v, name: at.hookName()}, nil
+}
+
+// leaving is a file that is being read.
+type leaving struct {
+	*os.File
+	visit *visit
+	name  string
+}
+
+func (l *leaving) ReadAt(p []byte, offset int64) (int, error) {
+	if hook := l.visit.faults().BeforeReadAt; hook != nil {
+		if _, err := l.visit.fault(hook(l.name, offset, len(p))); err != nil {
+			return 0, err
+		}
+	}
+	return l.File.ReadAt(p, offset)
 }
 
 // Filecmd renames and removes; nothing else is offered.
@@ -240,88 +293,96 @@ func (v *visit) Filecmd(r *sftp.Request) error {
 func (v *visit) PosixRename(*sftp.Request) error { return sftp.ErrSSHFxOpUnsupported }
 
 // rename gives a file a name that is free. The link fails where it is not,
-// also when two ask at once.
+// also when two ask at once. A return file can only be put into the folder of those that are done.
 func (v *visit) rename(r *sftp.Request) error {
-	from, err := belowIncoming(r.Filepath)
+	from, err := v.spot(r.Filepath)
 	if err != nil {
 		return err
 	}
-	to, err := belowIncoming(r.Target)
+	to, err := v.spot(r.Target)
 	if err != nil {
 		return err
+	}
+	arrives := from.folder == incoming && to.folder == incoming && from.below != "." && to.below != "."
+	if doneWith := from.folder == outgoing && from.direct() && to.folder == outgoing && path.Dir(to.below) == done; !arrives && !doneWith {
+		return sftp.ErrSSHFxPermissionDenied
 	}
 	if hook := v.faults().BeforeRename; hook != nil {
-		pretend, err := v.fault(hook(from, to))
+		pretend, err := v.fault(hook(from.hookName(), to.hookName()))
 		if pretend || err != nil {
 			return err
 		}
 	}
-	if v.taken(to) {
+	if arrives && v.taken(to.below) {
 		return sftp.ErrSSHFxFailure
 	}
-	if err := v.root().Link(from, to); err != nil {
+	if arrives {
+		if err := v.simulator.stamp(from.below); err != nil {
+			return answerTo(err)
+		}
+	}
+	if err := from.root.Link(from.below, to.below); err != nil {
 		return answerTo(err)
 	}
-	if err := v.root().Remove(from); err != nil {
+	if err := from.root.Remove(from.below); err != nil {
 		return answerTo(err)
 	}
-	if v.simulator.isFinal(to) {
-		v.simulator.arrived(to)
+	if arrives && v.simulator.isFinal(to.below) {
+		v.simulator.arrived(to.below)
 	}
 	if hook := v.faults().AfterRename; hook != nil {
-		_, err := v.fault(hook(from, to))
+		_, err := v.fault(hook(from.hookName(), to.hookName()))
 		return err
 	}
 	return nil
 }
 
-// remove takes away what has no final name yet.
+// remove takes away what has no final name yet, and return files.
 func (v *visit) remove(r *sftp.Request) error {
-	n, err := belowIncoming(r.Filepath)
+	at, err := v.spot(r.Filepath)
 	if err != nil {
 		return err
 	}
-	if _, err := v.fault(told(v.faults().BeforeRemove, n)); err != nil {
+	if _, err := v.fault(told(v.faults().BeforeRemove, at.hookName())); err != nil {
 		return err
 	}
-	if v.simulator.isFinal(n) {
+	if at.below == "." || at.folder == incoming && v.simulator.isFinal(at.below) || at.folder == outgoing && !at.direct() {
 		return sftp.ErrSSHFxPermissionDenied
 	}
-	return answerTo(v.root().Remove(n))
+	if entry, err := at.root.Lstat(at.below); err == nil && entry.IsDir() {
+		return sftp.ErrSSHFxFailure
+	}
+	return answerTo(at.root.Remove(at.below))
 }
 
 // Filelist answers list and stat.
 func (v *visit) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
-	hook, inRoot := v.faults().BeforeList, path.Clean("/"+r.Filepath) == "/"
+	hook := v.faults().BeforeList
 	if r.Method != "List" {
 		hook = v.faults().BeforeStat
 	}
-	if inRoot {
+	if path.Clean("/"+r.Filepath) == "/" {
 		return v.rootFolder(r.Method)
 	}
-	n := "."
-	if path.Clean("/"+r.Filepath) != "/"+incoming {
-		below, err := belowIncoming(r.Filepath)
-		if err != nil {
-			return nil, fs.ErrNotExist
-		}
-		n = below
+	at, err := v.spot(r.Filepath)
+	if err != nil {
+		return nil, fs.ErrNotExist
 	}
-	if _, err := v.fault(told(hook, n)); err != nil {
+	if _, err := v.fault(told(hook, at.hookName())); err != nil {
 		return nil, err
 	}
 	if r.Method == "List" {
-		return v.list(n)
+		return at.list()
 	}
-	entry, err := v.root().Lstat(n)
+	entry, err := at.root.Lstat(at.below)
 	if err != nil {
 		return nil, answerTo(err)
 	}
 	return listing{entry}, nil
 }
 
-func (v *visit) list(n string) (sftp.ListerAt, error) {
-	folder, err := v.root().Open(n)
+func (s spot) list() (sftp.ListerAt, error) {
+	folder, err := s.root.Open(s.below)
 	if err != nil {
 		return nil, answerTo(err)
 	}
@@ -334,12 +395,12 @@ func (v *visit) list(n string) (sftp.ListerAt, error) {
 }
 
 func (v *visit) rootFolder(method string) (sftp.ListerAt, error) {
-	entry, err := v.root().Lstat(".")
+	entry, err := v.simulator.root.Lstat(".")
 	if err != nil {
 		return nil, answerTo(err)
 	}
 	if method == "List" {
-		return listing{renamed{entry, incoming}}, nil
+		return listing{renamed{entry, incoming}, renamed{entry, outgoing}}, nil
 	}
 	return listing{renamed{entry, "/"}}, nil
 }

@@ -283,14 +283,56 @@ func TestHalfAFileIsNotReceived(t *testing.T) {
 	}
 }
 
-func TestSimulatorShowsItsOneFolder(t *testing.T) {
+func TestSimulatorShowsItsTwoFolders(t *testing.T) {
 	side, _ := startSimulator(t, Faults{})
 	side.put(t, "x.pgp", []byte("x"))
 	c := visitor(t, side)
-	for folder, want := range map[string]string{"/": incoming, "/incoming": "x.pgp"} {
+	for folder, want := range map[string]string{"/": "[incoming returns]", "/incoming": "[x.pgp]", "/returns": "[done]", "/returns/done": "[]"} {
 		entries, err := c.ReadDir(folder)
-		if err != nil || len(entries) != 1 || entries[0].Name() != want {
-			t.Errorf("%s: %v, %v", folder, entries, err)
+		names := []string{}
+		for _, entry := range entries {
+			names = append(names, entry.Name())
+		}
+		if err != nil || fmt.Sprint(names) != want {
+			t.Errorf("%s: %v, %v", folder, names, err)
 		}
 	}
+}
+
+// Return files can be read, removed, and moved to those that are done; nothing else.
+func TestWhatClientsMayDoInReturns(t *testing.T) {
+	side, _ := startSimulator(t, Faults{})
+	for _, name := range []string{"a.csv", "b.csv", "done/a.csv"} {
+		side.returned(t, name, []byte(name))
+	}
+	c := visitor(t, side)
+	for what, err := range map[string]error{
+		"make a file":          errOfCreate(c, "returns/new"),
+		"write over one":       errOfCreate(c, "returns/a.csv"),
+		"make a folder":        c.Mkdir("returns/x"),
+		"rename in place":      c.Rename("returns/a.csv", "returns/c.csv"),
+		"move into incoming":   c.Rename("returns/a.csv", "incoming/a.csv"),
+		"move out of incoming": c.Rename("incoming/x", "returns/x"),
+		"rename over one done": c.Rename("returns/a.csv", "returns/done/a.csv"),
+		"posix rename":         c.PosixRename("returns/a.csv", "returns/done/a.csv"),
+		"bring one back":       c.Rename("returns/done/a.csv", "returns/c.csv"),
+		"remove one done":      c.Remove("returns/done/a.csv"),
+		"remove the folder":    c.RemoveDirectory("returns/done"),
+		"remove it as a file":  c.Remove("returns/done"),
+	} {
+		if err == nil {
+			t.Errorf("%s is possible", what)
+		}
+	}
+	if err := errors.Join(c.Remove("returns/a.csv"), c.Rename("returns/b.csv", "returns/done/b.csv")); err != nil {
+		t.Error(err)
+	}
+}
+
+func errOfCreate(c *sftp.Client, name string) error {
+	f, err := c.OpenFile(name, os.O_WRONLY|os.O_CREATE)
+	if err == nil {
+		_ = f.Close()
+	}
+	return err
 }

@@ -41,6 +41,8 @@ func (c *checker) all() {
 	c.headers()
 	c.words()
 	c.postcodes()
+	c.notify()
+	c.events()
 }
 
 // wrong notes a mistake at path, unless its form was wrong already. A value

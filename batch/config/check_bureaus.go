@@ -46,6 +46,9 @@ func (c *checker) bureaus() {
 		c.file(at, b)
 		c.names(at, b)
 		c.calendar(at, b)
+		c.sla(join(at, "sla"), b)
+		c.returns(join(at, "returns"), b)
+		c.simulation(join(at, "simulation"), b.Simulation)
 		if b.Simulator && c.Environment == Production {
 			c.wrong(join(at, "simulator"), "a simulated bureau is for environment: test; in production write simulator: false and the real bureau's delivery")
 		}

@@ -49,6 +49,8 @@ func (c *checker) products() {
 		refers(c, join(path, "bureau"), p.Bureau, "bureau", "bureaus", c.Bureaus)
 		c.within(join(path, "transit_days"), int64(p.TransitDays), 0, 365, "days for which a card may be under way")
 		c.within(join(path, "return_min_days"), int64(p.ReturnMinDays), 0, 365, "days after which a card can have come back")
+		c.within(join(path, "reissue_limit"), int64(p.ReissueLimit), 0, 1000, "how often one card may be reissued within reissue_days (0: no limit)")
+		c.within(join(path, "reissue_days"), int64(p.ReissueDays), 1, 3650, "the days in which reissues count for reissue_limit")
 	}
 }
 

@@ -110,7 +110,7 @@ func without(t *testing.T, text string, sections ...string) string {
 
 func TestSectionsThatAreAbsentAreTheDefaults(t *testing.T) {
 	full := example(t)
-	less := without(t, full, "allow_software_keys", "intake", "reasons", "reemboss_statuses", "statuses", "embossed_card_types", "shipping", "headers", "reason_words", "postcodes")
+	less := without(t, full, "allow_software_keys", "intake", "reasons", "reemboss_statuses", "statuses", "embossed_card_types", "shipping", "headers", "reason_words", "postcodes", "notify", "events")
 	if diff := cmp.Diff(parsed(t, full), parsed(t, less)); diff != "" {
 		t.Errorf("the sample states other values than the defaults:\n%s", diff)
 	}
@@ -126,6 +126,7 @@ func TestStatedBureauKeysAreTheDefaults(t *testing.T) {
 	alpha, start := parsed(t, example(t)).Bureaus["alpha"], base.Each.Bureau
 	start.Name, start.Layout, start.FileName, start.TimeZone, start.Holidays = alpha.Name, alpha.Layout, alpha.FileName, alpha.TimeZone, alpha.Holidays
 	start.Simulator, start.Transliterate, start.PGP = true, alpha.Transliterate, alpha.PGP
+	start.Acknowledges, start.Returns.Dir = true, "returns"
 	start.Delivery.Host, start.Delivery.User, start.Delivery.KeyFile, start.Delivery.KnownHosts = alpha.Delivery.Host, alpha.Delivery.User, alpha.Delivery.KeyFile, alpha.Delivery.KnownHosts
 	if diff := cmp.Diff(start, alpha); diff != "" {
 		t.Errorf("the sample states other values than the defaults:\n%s", diff)

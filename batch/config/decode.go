@@ -74,6 +74,20 @@ func (d *decoder) syntax(err error) {
 	d.note(where, "", message)
 }
 
+// begins is where a value begins: a table over several lines with its first
+// key, not with the colon after it, which is the token that stands for the table.
+func begins(n ast.Node) position {
+	switch table := n.(type) {
+	case *ast.MappingNode:
+		if !table.IsFlowStyle && len(table.Values) > 0 {
+			return at(table.Values[0].Key.GetToken())
+		}
+	case *ast.MappingValueNode:
+		return at(table.Key.GetToken())
+	}
+	return at(n.GetToken())
+}
+
 func at(tk *token.Token) position {
 	if tk == nil || tk.Position == nil {
 		return position{1, 1}
@@ -218,7 +232,7 @@ func (d *decoder) list(n ast.Node, target reflect.Value, path string) {
 	list := reflect.MakeSlice(target.Type(), len(sequence.Values), len(sequence.Values))
 	for i, element := range sequence.Values {
 		where := fmt.Sprintf("%s[%d]", path, i)
-		d.places[where] = place{at(element.GetToken()), at(element.GetToken())}
+		d.places[where] = place{begins(element), begins(element)}
 		if start, ok := d.each[target.Type().Elem()]; ok {
 			list.Index(i).Set(start)
 		}
@@ -300,7 +314,7 @@ func (d *decoder) entries(n ast.Node, path string, fn func(key string, keyNode, 
 			continue
 		}
 		first[key] = at(keyNode.GetToken()).line
-		d.places[where] = place{at(keyNode.GetToken()), at(v.Value.GetToken())}
+		d.places[where] = place{at(keyNode.GetToken()), begins(v.Value)}
 		fn(key, keyNode, v.Value, where)
 	}
 }
@@ -312,7 +326,7 @@ func (d *decoder) unknown(keyNode ast.Node, where, key string, fields map[string
 	}
 	message := fmt.Sprintf("unknown key %q; %s", key, hint(key, known))
 	if soundsSecret(key) {
-		message += ". Secrets never stand in the configuration: keys.keyset_kek and keys.passphrase name a file or an environment variable"
+		message += ". Secrets never stand in the configuration: the keys that need one (keyset_kek, passphrase, password, secret) name a file: or an environment variable with env:"
 	}
 	d.bad(keyNode, where, "%s", message)
 }

@@ -35,17 +35,44 @@ func mistakesOf(t *testing.T, text string) Mistakes {
 	return m
 }
 
+// change is one thing of the sample that is made wrong, with the one mistake expected.
+type change struct {
+	rule string
+	old  string // of the sample
+	new  string // instead
+	at   string // text at whose beginning the mistake is; "" : new
+	path string
+	says string
+}
+
+// expectMistakes makes each change to text and expects exactly one mistake, where that change stands.
+func expectMistakes(t *testing.T, changes []change, replacements ...string) {
+	t.Helper()
+	for _, c := range changes {
+		t.Run(c.rule, func(t *testing.T) {
+			text := example(t, append(replacements[:len(replacements):len(replacements)], c.old, c.new)...)
+			mistakes := mistakesOf(t, text)
+			if len(mistakes) != 1 {
+				t.Fatalf("%d mistakes, want 1:\n%v", len(mistakes), mistakes)
+			}
+			m := mistakes[0]
+			if m.Path != c.path || !strings.Contains(m.Message, c.says) {
+				t.Errorf("got %s\nwant %s: … %s", m, c.path, c.says)
+			}
+			if strings.Contains(m.Message, "hunter") {
+				t.Error("the mistake repeats the secret")
+			}
+			if line, column := stands(text, c.new, c.at); m.Line != line || m.Column != column {
+				t.Errorf("the mistake is said to be at %d:%d, it is at %d:%d (%s)", m.Line, m.Column, line, column, m)
+			}
+		})
+	}
+}
+
 // TestEachMistakeHasItsPlaceAndItsCure changes one thing of the sample and
 // expects exactly one mistake, where that thing stands.
 func TestEachMistakeHasItsPlaceAndItsCure(t *testing.T) {
-	for _, c := range []struct {
-		rule string
-		old  string // of the sample
-		new  string // instead
-		at   string // text at whose beginning the mistake is; "" : new
-		path string
-		says string
-	}{
+	expectMistakes(t, []change{
 		{"unknown key, near a known one", "hold: false", "hodl: false", "", "bureaus.alpha.hodl", `did you mean "hold"?`},
 		{"unknown key, near nothing", "stable_for: 1s", "xyzzy: 1s", "", "intake.xyzzy", "known are done_marker, duplicate_days"},
 		{"unknown section", "routing:", "rooting:", "", "rooting", `did you mean "routing"?`},
@@ -139,25 +166,7 @@ func TestEachMistakeHasItsPlaceAndItsCure(t *testing.T) {
 		{"word with two meanings", "reason_words: {}", "reason_words: {gone: 4, Gone: 3}", "4, Gone", "reason_words.gone", "one word has one meaning"},
 		{"postcode", "postcodes: {}", "postcodes: {GB: '('}", "'('", "postcodes.GB", "is no regular expression"},
 		{"country", "postcodes: {}", "postcodes: {UK: ''}", "''", "postcodes.UK", "is no country"},
-	} {
-		t.Run(c.rule, func(t *testing.T) {
-			text := example(t, c.old, c.new)
-			mistakes := mistakesOf(t, text)
-			if len(mistakes) != 1 {
-				t.Fatalf("%d mistakes, want 1:\n%v", len(mistakes), mistakes)
-			}
-			m := mistakes[0]
-			if m.Path != c.path || !strings.Contains(m.Message, c.says) {
-				t.Errorf("got %s\nwant %s: … %s", m, c.path, c.says)
-			}
-			if strings.Contains(m.Message, "hunter") {
-				t.Error("the mistake repeats the secret")
-			}
-			if line, column := stands(text, c.new, c.at); m.Line != line || m.Column != column {
-				t.Errorf("the mistake is said to be at %d:%d, it is at %d:%d (%s)", m.Line, m.Column, line, column, m)
-			}
-		})
-	}
+	})
 }
 
 // stands is line and column of the first at in text after the beginning of

@@ -116,9 +116,6 @@ const (
 type Known struct {
 	rules.Card
 	Decided Decided
-	// Reissues are the times at which reissues of the card and along its chain of replacements, forwards and back, were
-	// accepted, oldest first; those that the bureau rejected are not in it.
-	Reissues []time.Time
 }
 
 // CardWrite inserts a card or replaces all its fields (never its successor, which only a commit of decisions sets).
@@ -450,15 +447,15 @@ type Files interface {
 	// that was ever used, are ErrConflict. The counter "sequence/<recipient>" moves with it.
 	PlanFile(ctx context.Context, p Plan) (int64, error)
 	// CancelFile makes a file that the bureau REFUSED VOID. Its orders that are PLANNED become QUEUED for the bureau's next file, each move
-	// recorded; it gives how many. Any other state is ErrConflict. The number stays used.
+	// recorded; it gives how many. Any other state is ErrConflict. The number stays used. From and To of c are not looked at.
 	CancelFile(ctx context.Context, c FileChange) (moved int64, err error)
 	// EachFileOrder gives the orders of a file in file order.
 	EachFileOrder(ctx context.Context, fileID int64, fn func(*Order) error) error
 	// OrderStates counts the orders of a file by their state.
 	OrderStates(ctx context.Context, fileID int64) (map[OrderState]int64, error)
-	// The first step beyond WRITTEN raises the counter "begun/<recipient>" to the file's sequence: from there on the
-	// file may have left the house.
-	// ChangeFile moves a file on and records the step in its history, also a step to the state that it has.
+	// ChangeFile moves a file on and records the step in its history, also a step to the state that it has. The first step beyond WRITTEN
+	// raises the counter "begun/<recipient>" to the file's sequence: from there on the file may have left the house. To VOID leads
+	// CancelFile only, from SENT to REFUSED only what the bureau says (FileAnswer).
 	ChangeFile(ctx context.Context, c FileChange) error
 	// BureauFiles gives files in the order recipient, sequence. States empty: every state. RunID empty: every run; else files planned or sent in it.
 	BureauFiles(ctx context.Context, q FileQuery) ([]BureauFile, error)

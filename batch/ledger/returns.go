@@ -33,9 +33,9 @@ type ReturnFile struct {
 	Held      string // path relative to the workspace while it is ours
 	Final     string // likewise, of its last place
 	Lines     int64  // before the trailer
-	Applied   int64  // events that were new
-	Known     int64  // events that the ledger had already
-	Problems  int64  // lines listed: bad, unknown, disputed
+	Applied   int64  // lines with an event (of an order or of a file) that was new and is not disputed
+	Known     int64  // lines whose event the ledger had already
+	Problems  int64  // problems listed: lines that are bad, unknown, disputed
 	Pos       int    // the last line that is in the ledger
 	Settled   bool   // what the configuration says of the bureau's own copy (leave, remove, move) is done
 	FetchedAt time.Time
@@ -43,7 +43,7 @@ type ReturnFile struct {
 
 // ReturnQuery chooses return files; zero fields choose all.
 type ReturnQuery struct {
-	RunID  string // that fetched it, or in which a line of it was applied or it was settled
+	RunID  string // that fetched it, or in which a line of it was applied or its record was updated
 	Bureau string
 	States []ReturnState
 	// Unsettled: only those whose copy at the bureau is still to be removed or moved.
@@ -79,7 +79,7 @@ type Event struct {
 	Line           int    // of the return file
 	RunID          string // in which it became known; "" outside a run
 	RecordedAt     time.Time
-	State          OrderState // what the order became by it; "" when it changed nothing
+	State          OrderState // what the order became by it; "" when it changed nothing. Of a file as a whole it is only kept
 	Acked          int
 	Rejected       int
 	// Dispute says why the event contradicts what is known, one sentence; it then changed nothing and waits for a person.
@@ -142,8 +142,11 @@ type FileBalance struct {
 	Moved        int64 // rows that left a VOID file for a later one
 	Acknowledged int64
 	Rejected     int64
-	Outstanding  int64 // SENT, or PLANNED in a file that was refused
+	Outstanding  int64 // SENT or PLANNED; of a file that was never sent, all
 	ByState      map[OrderState]int64
+	// ByEvent counts the file's orders by the state that the newest event (by id) with a State gave them; those without such an
+	// event are not in it. ACKED and all beyond must agree with ByState. Nil: not counted.
+	ByEvent map[OrderState]int64
 }
 
 // Returns is what collect needs, and what asks about shipments.
@@ -158,9 +161,13 @@ type Returns interface {
 	SameReturn(ctx context.Context, bureau, sha256 string, not int64) (ReturnFile, error)
 	// SeenReturn finds the newest return file fetched from the bureau under this name with this size and time; ErrNotFound.
 	SeenReturn(ctx context.Context, bureau, name string, size int64, modified time.Time) (ReturnFile, error)
-	// CommitReturn writes c whole or not at all.
+	// CommitReturn writes c whole or not at all. ReturnID, RunID and RecordedAt of its events are the chunk's. ErrConflict, besides what
+	// ReturnChunk tells: a return file that is not HELD; an event with a state or a posting whose FileID (0: any) is not its order's file; a
+	// Delivered file that is neither UNDECIDED nor RENAMING; a refusal of a file that the bureau can not have. ErrNotFound: an order, a
+	// file or a run that the ledger does not have. A closing state ends the transit of the card. A disputed event has neither state nor postings.
 	CommitReturn(ctx context.Context, c ReturnChunk) error
-	// RewindReturn puts a QUARANTINED file back to HELD at its start (a person mended what was wrong on our side).
+	// RewindReturn puts a QUARANTINED file back to HELD at its start (a person mended what was wrong on our side): its problems are forgotten
+	// and its lines counted anew; events that came of it stay. Any other state is ErrConflict.
 	RewindReturn(ctx context.Context, id int64, entry AuditEntry) error
 
 	// Shipments gives orders by their uids; those that the ledger does not have are missing. Events oldest first. The order has no Record and no Decision.
@@ -170,7 +177,7 @@ type Returns interface {
 	// FileEvents gives the events of a bureau file as a whole, oldest (by its own time) first.
 	FileEvents(ctx context.Context, fileID int64) ([]Event, error)
 	// SettleEvent settles a disputed event; one that is not, or is settled, is ErrConflict. taken, if not nil, is what it then does:
-	// a new event of the order (from: the state it must have) or an answer of the file.
+	// a new event of the order (from: the state it must have) or an answer of the file. RecordedAt of these is at, their RunID counts.
 	SettleEvent(ctx context.Context, id int64, at time.Time, settlement string, taken *Event, from OrderState, answer *FileAnswer, entry AuditEntry) error
 	// Event gives one event by its id; ErrNotFound.
 	Event(ctx context.Context, id int64) (Event, error)
@@ -179,10 +186,11 @@ type Returns interface {
 
 	// FileBalances counts every bureau file's cards (card system files have none), by file id, from the rows.
 	FileBalances(ctx context.Context) (map[int64]FileBalance, error)
-	// EachUnderWay gives the orders in one of the states, by the time their file was sent (oldest first), then file, then uid; since is
+	// EachUnderWay gives the orders (without Record and Decision) in one of the states, by the time their file was sent (oldest first), then file, then uid; since is
 	// the own time of the event that gave the order its state (the file's SentAt for SENT and PLANNED).
 	EachUnderWay(ctx context.Context, states []OrderState, fn func(o *Order, since time.Time) error) error
-	// EachEvent gives the events of orders that became known in a run, in the order of their ids, each with its order and card.
+	// EachEvent gives the events of orders that became known in a run, in the order of their ids, each with its order (without Record and
+	// Decision) and card.
 	EachEvent(ctx context.Context, runID string, fn func(*ToldEvent) error) error
 	// EachProblem gives the problems of the lines applied in a run, in the order of return file and line.
 	EachProblem(ctx context.Context, runID string, fn func(*Problem, *ReturnFile) error) error
@@ -225,10 +233,12 @@ type Outbox interface {
 	// Enqueue stores events; one whose ID was ever stored is left out. It gives how many were new.
 	Enqueue(ctx context.Context, events []OutboxEvent, at time.Time) (int64, error)
 	// Pending gives the oldest undelivered ones after the one with id after ("" for the first), in the order in which they were stored.
+	// limit 0: all. The event named by after may have been delivered since; one that was never stored is ErrNotFound.
 	Pending(ctx context.Context, after string, limit int) ([]OutboxEvent, error)
 	// CountPending is how many are undelivered.
 	CountPending(ctx context.Context) (int64, error)
-	// Delivered takes events out of the queue; their ids stay known, their bodies are dropped.
+	// Delivered takes events out of the queue; their ids stay known, their bodies are dropped. Here and in NotDelivered, an id that was never
+	// stored is ErrNotFound, and nothing is changed.
 	Delivered(ctx context.Context, ids []string, at time.Time) error
 	// NotDelivered counts an attempt and keeps why.
 	NotDelivered(ctx context.Context, ids []string, at time.Time, why string) error

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"slices"
 
 	"reemboss/batch/ledger"
@@ -18,12 +19,13 @@ func (g *gathering) balance() {
 		g.Balances = append(g.Balances, equation("carried over from earlier runs = written now + still waiting",
 			Term{"carried over", c.Before}, Term{"written", c.Written}, Term{"waiting", c.Waiting}))
 	}
-	for _, f := range append(slices.Clone(g.Files), g.CardSystemFiles...) {
-		if f.State == ledger.Sent {
-			g.Balances = append(g.Balances, equation(f.Name+": sent = acknowledged + rejected + outstanding", Term{"sent", f.Sent},
-				Term{"acknowledged", f.Acknowledged}, Term{"rejected", f.Rejected}, Term{"outstanding", f.Outstanding}))
+	for _, i := range g.listed {
+		for _, e := range g.equations(&g.files[i]) {
+			e.ofFile = true
+			g.Balances = append(g.Balances, e)
 		}
 	}
+	g.Balances = append(g.Balances, g.settledBalances()...)
 	slices.SortStableFunc(g.Balances, func(a, b Balance) int {
 		switch {
 		case a.Holds == b.Holds:
@@ -33,6 +35,31 @@ func (g *gathering) balance() {
 		}
 		return 1
 	})
+}
+
+// settledBalances are the equations of the files that are not listed one by
+// one, added up: each of them holds, or it would be listed.
+func (g *gathering) settledBalances() []Balance {
+	if len(g.settled) == 0 {
+		return nil
+	}
+	var records, orders, moved, sent, acknowledged, rejected, open int64
+	for _, i := range g.settled {
+		f := &g.files[i]
+		b := g.balances[f.ID]
+		records, orders, moved = records+f.Records, orders+b.Orders, moved+b.Moved
+		sent += f.Records - b.Moved
+		acknowledged, rejected, open = acknowledged+b.Acknowledged, rejected+b.Rejected, open+outstanding(f, b)
+	}
+	name := fmt.Sprintf("all %s: ", plural(int64(len(g.settled)), "settled file"))
+	list := []Balance{
+		equation(name+"sent = acknowledged + rejected + outstanding", Term{"sent", sent}, Term{"acknowledged", acknowledged}, Term{"rejected", rejected}, Term{"outstanding", open}),
+	}
+	right := []Term{{"orders", orders}}
+	if moved > 0 {
+		right = append(right, Term{"moved to later files", moved})
+	}
+	return append(list, equation(name+"records in the files = orders in them", Term{"records", records}, right...))
 }
 
 func equation(name string, left Term, right ...Term) Balance {

@@ -5,12 +5,14 @@ import (
 )
 
 // Event types (a public promise). card_rejection and control_post tell what
-// comes back from a bureau; nothing does yet.
+// came back from a bureau.
 const (
 	eventReembossing = "cards.reembossing.v1"
 	eventReissue     = "cards.reissue.v1"
 	eventEmbossing   = "cards.embossing.v1"
 	eventSummary     = "cards.embossing_summary.v1"
+	eventRejection   = "cards.card_rejection.v1"
+	eventPost        = "cards.control_post.v1"
 )
 
 // eventSource is the source of every event; with the id it names an event for ever.
@@ -97,4 +99,26 @@ type SummaryEvent struct {
 	GenerationDate     string    `json:"generation_date"`
 	SequentialNumber   int64     `json:"sequential_number"`
 	TotalEmbossedCards int64     `json:"total_embossed_cards"`
+}
+
+// RejectionEvent is the data of cards.card_rejection.v1: a bureau rejected one
+// record, in its own code and words. The outcome is rejected, and the run the
+// one in which it became known.
+type RejectionEvent struct {
+	CardEvent
+	ErrorCode        string    `json:"error_code"`
+	ErrorDescription string    `json:"error_description"`
+	Tracking         string    `json:"tracking"` // file name
+	OccurredAt       time.Time `json:"occurred_at"`
+}
+
+// PostEvent is the data of cards.control_post.v1: what happened to the plastic
+// on its way. The outcome is shipped, delivered, returned or lost.
+type PostEvent struct {
+	CardEvent
+	Status         string    `json:"status"` // SHIPPED, DELIVERED, RETURNED, LOST
+	Carrier        string    `json:"carrier"`
+	TrackingNumber string    `json:"tracking_number"`
+	OccurredAt     time.Time `json:"occurred_at"`
+	Tracking       string    `json:"tracking"` // file name
 }

@@ -21,11 +21,11 @@ const reportingStage = "reconcile"
 
 // Gather computes a run's reconciliation from the ledger. It writes nothing.
 func Gather(ctx context.Context, l Ledger, runID string, extra Extra) (*Reconciliation, error) {
-	rec, _, err := gather(ctx, l, runID, extra, sinks{})
+	g, err := gather(ctx, l, runID, extra, sinks{})
 	if err != nil {
 		return nil, fmt.Errorf("reconcile run %s: %w", runID, err)
 	}
-	return rec, nil
+	return g.Reconciliation, nil
 }
 
 // sinks take each answer and each record on the way, so that the lists of a
@@ -35,6 +35,9 @@ type sinks struct {
 	told   func(*ledger.Told) error
 	record func(*ledger.BureauFile, *ledger.Order) error
 	file   func(*ledger.BureauFile) error // after its records
+	event  func(*ledger.ToldEvent) error
+	// returned takes each return file of the run (with no problem), and each problem after its file.
+	returned func(*ledger.ReturnFile, *ledger.Problem) error
 }
 
 // gathering is the reconciliation in the making, with what its parts share.
@@ -46,30 +49,43 @@ type gathering struct {
 	extra   Extra
 	sinks   sinks
 	tallies []ledger.Tally
-	files   []ledger.BureauFile
-	product productCounts
-	written map[string]int64 // by bureau, accepted in this run
+	books
+	product     productCounts
+	written     map[string]int64    // by bureau, accepted in this run
+	unusable    map[int64]int64     // lines that could not be used, by return file
+	returnFiles []ledger.ReturnFile // of this run
+	answered    map[string]int64    // what bureaus told in this run, by status
 }
 
-func gather(ctx context.Context, l Ledger, runID string, extra Extra, s sinks) (*Reconciliation, []ledger.BureauFile, error) {
+func gather(ctx context.Context, l Ledger, runID string, extra Extra, s sinks) (*gathering, error) {
 	run, err := l.Run(ctx, runID)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	g := &gathering{ctx: ctx, ledger: l, run: run, extra: extra, sinks: s, Reconciliation: &Reconciliation{
 		RunID: run.ID, Date: run.Date, StartedAt: run.StartedAt, Host: run.Host, Version: run.Version, Starts: run.Starts,
 	}}
-	for _, step := range []func() error{g.countAnswers, g.countOrders, g.readBureauFiles, g.readRequestFiles, g.walkAnswers, g.countProducts, g.walkRecords, g.readStages} {
+	for _, step := range []func() error{
+		g.countAnswers, g.countOrders, g.readBureauFiles, g.readRequestFiles, g.walkAnswers, g.countProducts, g.walkRecords,
+		g.walkEvents, g.readReturns, g.readStages,
+	} {
 		if err := step(); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
+	g.listFiles()
+	g.age()
 	g.countBureaus()
 	g.balance()
 	g.look()
-	g.judge()
+	if err := g.judge(); err != nil {
+		return nil, err
+	}
+	if err := g.readNights(); err != nil {
+		return nil, err
+	}
 	g.fillEmpty()
-	return g.Reconciliation, g.files, nil
+	return g, nil
 }
 
 // countAnswers counts what became of the rows.
@@ -212,114 +228,6 @@ func (f *RequestFile) count(o rules.Outcome) {
 	}
 }
 
-// notSent are the states of a file that is still on its way.
-var notSent = []ledger.BureauFileState{ledger.Planned, ledger.Written, ledger.Intent, ledger.Uploaded, ledger.Renaming, ledger.Undecided}
-
-// readBureauFiles lists the files planned or sent in this run, and those of
-// earlier runs that are not sent yet.
-func (g *gathering) readBureauFiles() error {
-	files, err := g.ledger.BureauFiles(g.ctx, ledger.FileQuery{RunID: g.run.ID})
-	if err != nil {
-		return err
-	}
-	open, err := g.ledger.BureauFiles(g.ctx, ledger.FileQuery{States: notSent})
-	if err != nil {
-		return err
-	}
-	known := map[int64]bool{}
-	for _, f := range append(files, open...) {
-		if known[f.ID] || f.RunID > g.run.ID {
-			continue
-		}
-		known[f.ID] = true
-		g.files = append(g.files, f)
-	}
-	slices.SortFunc(g.files, func(a, b ledger.BureauFile) int {
-		return cmp.Or(cmp.Compare(a.Recipient, b.Recipient), cmp.Compare(a.Sequence, b.Sequence))
-	})
-	for _, f := range g.files {
-		shown, err := g.showFile(f)
-		if err != nil {
-			return err
-		}
-		if f.Recipient == config.CardSystem {
-			g.CardSystemFiles = append(g.CardSystemFiles, shown)
-		} else {
-			g.Files = append(g.Files, shown)
-		}
-	}
-	if g.sinks.begin != nil {
-		g.sinks.begin(g.run, g.filesWritten())
-	}
-	return nil
-}
-
-// AllFiles gives every bureau file of the ledger with its balance, in the
-// order of bureau and number.
-func AllFiles(ctx context.Context, l Ledger) ([]BureauFile, error) {
-	g := &gathering{ctx: ctx, ledger: l}
-	files, err := l.BureauFiles(ctx, ledger.FileQuery{})
-	if err != nil {
-		return nil, err
-	}
-	list := []BureauFile{}
-	for _, f := range files {
-		if f.Recipient == config.CardSystem {
-			continue
-		}
-		shown, err := g.showFile(f)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, shown)
-	}
-	return list, nil
-}
-
-// showFile gives a file with its balance. Sent is what the plan of the file
-// says, outstanding what the orders in it say: the two must agree.
-func (g *gathering) showFile(f ledger.BureauFile) (BureauFile, error) {
-	shown := BureauFile{
-		Bureau: f.Recipient, Name: f.Name, Sequence: f.Sequence, Records: f.Records, Size: f.Size, SHA256: f.SHA256, State: f.State, RunID: f.RunID, Error: f.LastError,
-	}
-	if f.State != ledger.Sent {
-		return shown, nil
-	}
-	at := f.SentAt.UTC()
-	shown.SentAt, shown.Sent, shown.Outstanding = &at, f.Records, f.Records
-	if f.Recipient == config.CardSystem {
-		return shown, nil // its orders are those of the bureau files
-	}
-	states, err := g.ledger.OrderStates(g.ctx, f.ID)
-	if err != nil {
-		return shown, fmt.Errorf("count the orders of %s: %w", f.Name, err)
-	}
-	shown.Outstanding = 0
-	for _, n := range states {
-		shown.Outstanding += n // nothing comes back from a bureau yet: none is acknowledged or rejected
-	}
-	return shown, nil
-}
-
-// writtenHere says that the file's bytes were made in this run.
-func (g *gathering) writtenHere(f *ledger.BureauFile) bool {
-	if f.State == ledger.Planned {
-		return false
-	}
-	return f.RunID == g.run.ID || !f.WrittenAt.Before(g.run.StartedAt) && (g.run.EndedAt.IsZero() || !f.WrittenAt.After(g.run.EndedAt))
-}
-
-// filesWritten are the bureau files whose bytes were made in this run.
-func (g *gathering) filesWritten() []*ledger.BureauFile {
-	var files []*ledger.BureauFile
-	for i := range g.files {
-		if f := &g.files[i]; f.Recipient != config.CardSystem && g.writtenHere(f) {
-			files = append(files, f)
-		}
-	}
-	return files
-}
-
 // walkRecords goes once through the records of the files written in this run:
 // what was carried over, and the sinks.
 func (g *gathering) walkRecords() error {
@@ -387,8 +295,23 @@ func (g *gathering) countBureaus() {
 	for _, w := range g.Waits {
 		at(bureaus, w.Bureau).Waiting += w.Orders
 	}
-	for _, f := range g.Files {
-		at(bureaus, f.Bureau).Sent += f.Sent
+	for i := range g.files {
+		if f := &g.files[i]; f.Recipient != config.CardSystem && f.SentRunID == g.run.ID && sentOnce(f) {
+			at(bureaus, f.Recipient).Sent += f.Records
+		}
+	}
+	for _, e := range g.Events {
+		switch {
+		case e.Disputed:
+		case e.Status == string(ledger.Acked):
+			at(bureaus, e.Bureau).Acknowledged += e.N
+		case e.Status == string(ledger.Rejected):
+			at(bureaus, e.Bureau).Rejected += e.N
+		}
+	}
+	for _, a := range g.Ageing {
+		b := at(bureaus, a.Bureau)
+		b.Outstanding, b.UnderWay = a.Outstanding, a.UnderWay
 	}
 	for _, name := range slices.Sorted(maps.Keys(bureaus)) {
 		b := bureaus[name]
@@ -409,6 +332,11 @@ func (g *gathering) fillEmpty() {
 	notNil(&g.ByReason)
 	notNil(&g.ByCode)
 	notNil(&g.ByProduct)
+	notNil(&g.ByState)
+	notNil(&g.Returns)
+	notNil(&g.Events)
+	notNil(&g.Ageing)
+	notNil(&g.Nights)
 	notNil(&g.Stages)
 	notNil(&g.KeyExpiry)
 	notNil(&g.Ranges)

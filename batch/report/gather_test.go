@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"reemboss/batch/config"
 	"reemboss/batch/ledger"
 )
 
@@ -146,7 +147,7 @@ func TestLaterRunsAreNotThisOnes(t *testing.T) {
 		m.waits = append(m.waits, ledger.Waiting{RunID: "2026-11-22-001", Bureau: "beta", Orders: 50})
 		m.sealed = append(m.sealed, ledger.BureauFile{ID: 99, RunID: "2026-11-22-001", Recipient: "beta", Sequence: 10, State: ledger.Written})
 	})
-	if rec.Waiting != 1 || rec.CarriedOver.Waiting != 2 || len(rec.Files) != 2 {
+	if rec.Waiting != 1 || rec.CarriedOver.Waiting != 2 || len(rec.Files) != 3 {
 		t.Errorf("waiting %d, carried over %d, files %d", rec.Waiting, rec.CarriedOver.Waiting, len(rec.Files))
 	}
 }
@@ -202,7 +203,8 @@ func TestExitCode(t *testing.T) {
 	calm := func(m *memory, e *Extra) {
 		m.waits, m.written = nil, map[string]int64{"alpha": 3, "beta": 2}
 		m.files = m.files[:2]
-		m.sealed[1].State = ledger.Sent
+		m.sealed[1].State, m.sealed[1].SentAt, m.sealed[1].SentRunID = ledger.Sent, written, runID
+		m.orders[8][0].State = ledger.SentO
 		all := m.told
 		m.told = func(yield func(*ledger.Told) bool) {
 			for t := range all {
@@ -222,6 +224,25 @@ func TestExitCode(t *testing.T) {
 		"stopped":               {func(_ *memory, e *Extra) { e.Exit = 5 }, 5},
 		"an undecided transfer": {func(m *memory, _ *Extra) { m.sealed[1].State = ledger.Undecided }, 4},
 		"a failed transfer":     {func(m *memory, _ *Extra) { m.sealed[1].State = ledger.Intent }, 4},
+		"a refused file":        {func(m *memory, _ *Extra) { m.sealed[1].State, m.orders[8][0].State = ledger.Refused, ledger.PlannedO }, 4},
+		"a dispute": {func(m *memory, _ *Extra) {
+			m.happens(7, 0, ledger.Event{Status: "REJECTED", At: written, Dispute: "it was delivered"})
+		}, 4},
+		"a return file in quarantine": {func(m *memory, _ *Extra) {
+			m.returns = []ledger.ReturnFile{{ID: 1, RunID: "2026-11-01-001", State: ledger.ReturnQuarantined}}
+		}, 4},
+		"a line that cannot be used": {func(m *memory, _ *Extra) {
+			m.returns = []ledger.ReturnFile{{ID: 1, RunID: runID, State: ledger.ReturnApplied}}
+			m.problems = []ledger.Problem{{ReturnID: 1, Line: 4, Code: "uid_unknown"}}
+		}, 4},
+		"cards late at a bureau that acknowledges": {func(_ *memory, e *Extra) {
+			e.Bureaus["alpha"] = Bureau{Acknowledges: true, SLA: config.SLA{Acknowledge: 1}}
+		}, 4},
+		"cards late at a bureau that does not": {func(_ *memory, e *Extra) { e.Bureaus["alpha"] = Bureau{SLA: config.SLA{Acknowledge: 1}} }, 0},
+		"cards not shipped in time": {func(m *memory, e *Extra) {
+			e.Bureaus["alpha"] = Bureau{Acknowledges: true, SLA: config.SLA{Ship: 1}}
+			m.happens(5, 0, ledger.Event{Status: "ACKED", At: started.AddDate(0, 0, -2)})
+		}, 0},
 		"earlier orders wait": {func(m *memory, _ *Extra) {
 			m.waits = []ledger.Waiting{{RunID: "2026-11-01-001", Bureau: "beta", Orders: 1}}
 		}, 4},

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"reemboss/batch/ledger"
+	"reemboss/batch/config"
 	"reemboss/batch/rules"
 )
 
@@ -15,6 +15,9 @@ const (
 	warnKeyDays     = 30 // days before a key ends (domain rule: PGP keys, 30 days ahead)
 	warnRangeNights = 90 // nights that a range still lasts
 )
+
+// maxBroken is how many balances that do not hold are asked about one by one.
+const maxBroken = 10
 
 // look finds what is to be warned of: keys that end, ranges that fill up.
 func (g *gathering) look() {
@@ -93,13 +96,24 @@ func (r Range) forecast() string {
 }
 
 // judge decides what needs a person, the exit code and the verdict.
-func (g *gathering) judge() {
-	for _, b := range g.broken() {
+func (g *gathering) judge() error {
+	broken := g.broken()
+	for _, b := range broken[:min(len(broken), maxBroken)] {
 		g.need("A balance does not hold: "+b.Name, b.String()+". Rows or cards are missing or counted twice; release nothing before it is explained.", "reemboss report "+g.RunID)
 	}
-	for _, f := range g.files {
-		g.needFile(f)
+	if more := len(broken) - maxBroken; more > 0 {
+		g.need(plural(int64(more), "more balance")+" that must hold and do not", "reconciliation.json has them all, first of all balances.", "reemboss audit verify")
 	}
+	for i := range g.files {
+		if err := g.needFile(&g.files[i]); err != nil {
+			return err
+		}
+	}
+	if err := g.needSettlements(); err != nil {
+		return err
+	}
+	g.needLines(g.returnFiles)
+	g.needAnswers()
 	for _, w := range g.Waits {
 		g.needWait(w)
 	}
@@ -125,78 +139,7 @@ func (g *gathering) judge() {
 		g.ExitCode = 4
 	}
 	g.Verdict = g.verdict()
-}
-
-func (g *gathering) need(what, why, command string) {
-	g.NeedsPerson = append(g.NeedsPerson, Need{What: what, Why: why, Command: command})
-}
-
-// needFile tells of an outgoing file that is not sent.
-func (g *gathering) needFile(f ledger.BureauFile) {
-	what := fmt.Sprintf("%s for %s (%s) is not sent: %s", f.Name, f.Recipient, plural(f.Records, "record"), f.State)
-	switch f.State {
-	case ledger.Sent, ledger.Planned: // what is only planned stands under the orders that wait
-		return
-	case ledger.Undecided:
-		what = fmt.Sprintf("%s for %s (%s) may or may not have arrived: %s", f.Name, f.Recipient, plural(f.Records, "record"), f.State)
-		g.need(what, why(f.LastError, "The connection was lost while the file got its final name, and nobody here can know whether it did. Ask the bureau whether it has the file."),
-			"reemboss resolve "+quoted(f.Name)+` --delivered|--resend --reason "…"`)
-	default:
-		g.need(what, why(f.LastError, "The transfer did not come to its end."), "reemboss run")
-	}
-}
-
-func (g *gathering) needWait(w Wait) {
-	reason := w.Reason
-	for _, f := range g.files {
-		if reason == "" && f.Recipient == w.Bureau && f.State == ledger.Planned {
-			reason = f.LastError
-		}
-	}
-	since := ""
-	if w.RunID != g.run.ID {
-		since = ", accepted in run " + w.RunID
-	}
-	g.need(fmt.Sprintf("%s for %s in no file%s", plural(w.Orders, "accepted order"), w.Bureau, since),
-		why(reason, "The run ended before their file was written."), "reemboss run")
-}
-
-func (g *gathering) needRequestFile(f RequestFile) {
-	if f.Code == "" {
-		return
-	}
-	where := f.Final
-	if where == "" {
-		where = f.Name
-	}
-	if f.Code == "duplicate_file" {
-		g.need(f.Name+" was not done again", why(f.Detail, "The same content came before."), "reemboss status")
-		return
-	}
-	again := "reemboss check "
-	if f.Kind == "cards" {
-		again = "reemboss cards import "
-	}
-	command := again + quoted(where)
-	if f.Kind != "cards" && strings.HasSuffix(where, ".pgp") { // sealed to us because it holds card numbers
-		command = "gpg --decrypt " + quoted(where)
-	}
-	g.need(f.Name+" was refused as a whole: "+string(f.Code), why(f.Detail, "Nothing of it was done."), command)
-}
-
-// quoted is a file name as a shell takes it.
-func quoted(name string) string {
-	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/+,:@") == "" {
-		return name
-	}
-	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
-}
-
-func why(known, otherwise string) string {
-	if known != "" {
-		return known
-	}
-	return otherwise
+	return nil
 }
 
 // verdict is the night in one sentence.
@@ -228,20 +171,15 @@ func balancesBroken(n int) string {
 	return fmt.Sprintf("%d balances do not hold", n)
 }
 
-// done says how much was asked for and how much was made.
+// done says how much was asked for, how much was made, and what the bureaus answered.
 func (g *gathering) done() string {
-	if g.Read == 0 && len(g.Files) == 0 {
-		return "No request came in."
+	cards, files := g.sentNow()
+	text := "No request came in"
+	if g.Read > 0 {
+		text = fmt.Sprintf("%s of %s accepted", thousands(g.Accepted), plural(g.Read, "row"))
 	}
-	sent, files := int64(0), int64(0)
-	for _, f := range g.Files {
-		if f.State == ledger.Sent {
-			sent, files = sent+f.Records, files+1
-		}
-	}
-	text := fmt.Sprintf("%s of %s accepted", thousands(g.Accepted), plural(g.Read, "row"))
 	if files > 0 {
-		text += fmt.Sprintf(", %s sent to the bureaus in %s", plural(sent, "card"), plural(files, "file"))
+		text += fmt.Sprintf(", %s sent to the bureaus in %s", plural(cards, "card"), plural(files, "file"))
 	}
 	var rest []string
 	for _, t := range []Term{{"refused", g.Refused}, {"duplicate", g.Duplicate}, {"held", g.Held}, {"waiting", g.Waiting}} {
@@ -252,36 +190,18 @@ func (g *gathering) done() string {
 	if len(rest) > 0 {
 		text += "; " + strings.Join(rest, ", ")
 	}
+	if told := g.answers(); told != "" {
+		text += ". The bureaus answered: " + told
+	}
 	return text + "."
 }
 
-// plural is n with its noun.
-func plural(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
+// sentNow counts what went to the bureaus in this run.
+func (g *gathering) sentNow() (cards, files int64) {
+	for i := range g.files {
+		if f := &g.files[i]; f.Recipient != config.CardSystem && f.SentRunID == g.run.ID && sentOnce(f) {
+			cards, files = cards+f.Records, files+1
+		}
 	}
-	return thousands(n) + " " + noun + "s"
-}
-
-// thousands writes n with a comma between groups of three digits.
-func thousands(n int64) string {
-	text := fmt.Sprint(n)
-	digits := strings.TrimPrefix(text, "-")
-	sign := text[:len(text)-len(digits)]
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return sign + digits
-}
-
-// percent is part of whole, rounded down to a tenth so that 100 % means all of it.
-func percent(part, whole int64) string {
-	if whole <= 0 {
-		return "0 %"
-	}
-	tenths := part * 1000 / whole
-	if tenths%10 == 0 {
-		return fmt.Sprintf("%d %%", tenths/10)
-	}
-	return fmt.Sprintf("%d.%d %%", tenths/10, tenths%10)
+	return cards, files
 }

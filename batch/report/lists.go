@@ -1,25 +1,15 @@
 package report
 
 import (
-	"cmp"
-	"context"
 	"errors"
-	"fmt"
-	"io"
-	"slices"
 	"strconv"
-	"time"
 
-	"reemboss/batch/config"
 	"reemboss/batch/ledger"
 	"reemboss/batch/rules"
 )
 
-// refusalsHeader and outstandingHeader are public promises.
-var (
-	refusalsHeader    = []string{"file", "sheet", "row", "card_id", "request", "outcome", "class", "code", "all_codes", "message"}
-	outstandingHeader = []string{"bureau", "file_name", "sequence", "uid", "card_number", "sent_at", "age_days"}
-)
+// refusalsHeader is a public promise.
+var refusalsHeader = []string{"file", "sheet", "row", "card_id", "request", "outcome", "class", "code", "all_codes", "message"}
 
 // refusalOf takes from an answer what the lists of refusals show. The ledger
 // keeps the card id masked where the sender wrote a card number.
@@ -49,51 +39,3 @@ func addRefusal(t *table, told *ledger.Told) error {
 
 // errEnough ends a walk whose rest is not needed.
 var errEnough = errors.New("enough")
-
-// writeOutstanding lists the records that were sent and not answered, the
-// oldest first, at most limit of them. It gives the number listed and how
-// many there are. A record's age is counted at the start of the run.
-func writeOutstanding(ctx context.Context, w io.Writer, l Ledger, runID string, at time.Time, limit int64) (listed, all int64, err error) {
-	t, err := newTable(w, outstandingHeader...)
-	if err != nil {
-		return 0, 0, err
-	}
-	files, err := l.BureauFiles(ctx, ledger.FileQuery{States: []ledger.BureauFileState{ledger.Sent}})
-	if err != nil {
-		return 0, 0, err
-	}
-	slices.SortFunc(files, func(a, b ledger.BureauFile) int {
-		return cmp.Or(a.SentAt.Compare(b.SentAt), cmp.Compare(a.Recipient, b.Recipient), cmp.Compare(a.Sequence, b.Sequence))
-	})
-	for _, f := range files {
-		if f.Recipient == config.CardSystem || f.SentRunID > runID {
-			continue
-		}
-		states, err := l.OrderStates(ctx, f.ID)
-		if err != nil {
-			return t.rows, all, err
-		}
-		all += states[ledger.SentO] // others are closed meanwhile: activated, returned
-		err = l.EachFileOrder(ctx, f.ID, func(o *ledger.Order) error {
-			if t.rows >= limit {
-				return errEnough
-			}
-			if o.State != ledger.SentO {
-				return nil
-			}
-			return t.add(outstandingCells(f, o, at))
-		})
-		if err != nil && !errors.Is(err, errEnough) {
-			return t.rows, all, fmt.Errorf("read the records of %s: %w", f.Name, err)
-		}
-	}
-	return t.rows, all, t.close()
-}
-
-func outstandingCells(f ledger.BureauFile, o *ledger.Order, at time.Time) []string {
-	age := max(0, int(at.Sub(f.SentAt)/(24*time.Hour)))
-	return []string{
-		Neutral(f.Recipient), Neutral(f.Name), strconv.FormatInt(f.Sequence, 10), o.UID, o.PAN.Masked(),
-		f.SentAt.UTC().Format(time.RFC3339), strconv.Itoa(age),
-	}
-}

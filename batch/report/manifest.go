@@ -26,6 +26,8 @@ const (
 	jsonName        = "reconciliation.json"
 	refusalsName    = "refusals.csv"
 	outstandingName = "outstanding.csv"
+	underWayName    = "underway.csv"
+	returnsName     = "returns.csv"
 	eventsName      = "events.ndjson"
 	manifestName    = "manifest.json"
 	signatureName   = "manifest.json.asc"

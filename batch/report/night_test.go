@@ -1,10 +1,8 @@
 package report
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"iter"
 	"strings"
 	"testing"
 	"time"
@@ -20,108 +18,6 @@ import (
 const runID = "2026-11-21-001"
 
 var started = time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC)
-
-// memory is a ledger in memory: only what reports read, with hooks for what a test changes.
-type memory struct {
-	run     ledger.Run
-	stages  []ledger.Stage
-	files   []ledger.RequestFile
-	sealed  []ledger.BureauFile
-	told    iter.Seq[*ledger.Told]
-	orders  map[int64][]ledger.Order // by bureau file, of earlier runs too
-	cards   map[int64]*ledger.Known
-	waits   []ledger.Waiting
-	written map[string]int64
-}
-
-func (m *memory) Run(_ context.Context, id string) (ledger.Run, error) {
-	if id != m.run.ID {
-		return ledger.Run{}, ledger.ErrNotFound
-	}
-	return m.run, nil
-}
-func (m *memory) Stages(context.Context, string) ([]ledger.Stage, error) { return m.stages, nil }
-func (m *memory) RunFiles(context.Context, string) ([]ledger.RequestFile, error) {
-	return m.files, nil
-}
-
-func (m *memory) BureauFiles(_ context.Context, q ledger.FileQuery) ([]ledger.BureauFile, error) {
-	var list []ledger.BureauFile
-	for _, f := range m.sealed {
-		state := len(q.States) == 0
-		for _, s := range q.States {
-			state = state || s == f.State
-		}
-		if state && (q.RunID == "" || f.RunID == q.RunID || f.SentRunID == q.RunID) {
-			list = append(list, f)
-		}
-	}
-	return list, nil
-}
-
-func (m *memory) EachFileOrder(_ context.Context, id int64, fn func(*ledger.Order) error) error {
-	for _, o := range m.orders[id] {
-		if err := fn(&o); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (m *memory) OrderStates(_ context.Context, id int64) (map[ledger.OrderState]int64, error) {
-	states := map[ledger.OrderState]int64{}
-	for _, o := range m.orders[id] {
-		states[o.State]++
-	}
-	return states, nil
-}
-
-func (m *memory) Cards(_ context.Context, ids []int64) (map[int64]*ledger.Known, error) {
-	found := map[int64]*ledger.Known{}
-	for _, id := range ids {
-		if c := m.cards[id]; c != nil {
-			found[id] = c
-		}
-	}
-	return found, nil
-}
-
-func (m *memory) EachTold(_ context.Context, _ string, file int64, fn func(*ledger.Told) error) error {
-	for t := range m.told {
-		if file == 0 || t.FileID == file {
-			if err := fn(t); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (m *memory) EachAnswer(ctx context.Context, run string, file int64, fn func(*ledger.Answer) error) error {
-	return m.EachTold(ctx, run, file, func(t *ledger.Told) error { return fn(&t.Answer) })
-}
-
-func (m *memory) Tallies(context.Context, string) ([]ledger.Tally, error) {
-	counts := map[ledger.Tally]int64{}
-	for t := range m.told {
-		key := ledger.Tally{Kind: t.Kind, Outcome: t.Outcome, Code: t.Code, Reason: t.Reason}
-		if t.Outcome == rules.Accepted {
-			key.Product, key.Bureau = t.Order.Product, t.Order.Bureau
-		}
-		counts[key]++
-	}
-	var list []ledger.Tally
-	for key, n := range counts {
-		key.N = n
-		list = append(list, key)
-	}
-	return list, nil
-}
-
-func (m *memory) Waits(context.Context) ([]ledger.Waiting, error) { return m.waits, nil }
-func (m *memory) WrittenOf(context.Context, string) (map[string]int64, error) {
-	return m.written, nil
-}
 
 // pan makes a valid card number from a prefix.
 func pan(t testing.TB, prefix string, n int) iso.PAN {
@@ -185,6 +81,9 @@ func smallNight(t testing.TB) *memory {
 		if file >= 0 {
 			f := m.sealed[file]
 			o.Bureau, o.BureauFileID, o.FileName, o.Sequence = f.Recipient, f.ID, f.Name, f.Sequence
+			if f.State != ledger.Sent {
+				o.State = ledger.PlannedO
+			}
 		} else {
 			o.Bureau, o.State = "beta", ledger.Queued
 		}
@@ -250,7 +149,10 @@ func smallNight(t testing.TB) *memory {
 	m.orders[8] = []ledger.Order{*mastercard}
 	old := earlier
 	old.UID, old.CardID, old.RunID = "U0000000000000000400", 400, "2026-11-18-001"
-	m.orders[5] = []ledger.Order{old, {UID: "U0000000000000000399", State: ledger.Activated}}
+	used := old
+	used.UID, used.CardID = "U0000000000000000399", 501
+	m.orders[5] = []ledger.Order{old, used}
+	m.happens(5, 1, ledger.Event{Status: "ACTIVATED", At: started.AddDate(0, 0, -1), Source: ledger.FromExtract, RunID: "2026-11-20-001"})
 	return m
 }
 

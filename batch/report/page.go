@@ -2,59 +2,93 @@ package report
 
 import (
 	"cmp"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
 	"slices"
 	"strings"
 	"time"
+
+	"reemboss/batch/ledger"
 )
 
-// maxRefusalsOnPage keeps the page small enough for a phone and a printer.
-const maxRefusalsOnPage = 100
+// What the page shows at most of each list, to stay small enough for a phone
+// and a printer. reconciliation.json and the lists beside the page have all.
+const (
+	maxRefusalsOnPage = 100
+	maxFilesOnPage    = 200
+	maxBalancesOnPage = 100
+	maxReturnsOnPage  = 100
+	maxEventsOnPage   = 100
+)
 
-//go:embed page.html.tmpl
-var pageText string
+// The page's template, its look and its script.
+var (
+	//go:embed page.html.tmpl
+	pageText string
+	//go:embed page.css
+	pageStyle string
+	//go:embed page.js
+	pageScript string
+)
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"count":   thousands,
-	"choices": choices,
 	"product": func(name string) string { return cmp.Or(name, noProduct) },
 	"stamp":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 	"day":     func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
+	"exit":    func(code int) string { return cmp.Or(exitWords[code], "complete") },
+	"event": func(status string) string {
+		return cmp.Or(stateWords[ledger.OrderState(status)], strings.ToLower(status))
+	},
 }).Parse(pageText))
 
-// page is the reconciliation with what only the page needs: bars and words.
+// page is the reconciliation with what only the page needs: charts and words.
 type page struct {
 	*Reconciliation
-	Mood, Pill   string
-	Broken       []Balance
-	Tiles        []Term
-	Bars         []stackedBar
-	Codes        []codeBar
-	StageBars    []stageBar
-	RangeBars    []rangeBar
-	Refusals     []refusal
-	NotAccepted  int64
-	RefusalsLeft bool
-	FileRefused  bool // at least one as a whole
+	Style                   template.CSS
+	Script                  template.JS
+	StyleHash, ScriptHash   string // that the policy lets in
+	Mood, Pill              string
+	Broken                  []Balance
+	RunBalances, OfFiles    []Balance
+	BrokenLeft, AllBroken   int64
+	OfFilesLeft, AllOfFiles int64
+	Tiles                   []Term
+	Bars                    []stackedBar
+	Where, Ages             barChart
+	ReasonBars              barChart
+	ProductBars             barChart
+	BureauBars              barChart
+	NightCharts             []nightChart
+	NightsBack              []NightTold // newest first
+	Late                    []lateRow
+	ShownFiles              []BureauFile
+	FilesLeft               int64
+	ShownReturns            []ReturnFile
+	ReturnsLeft             int64
+	ShownEvents             []EventCount
+	EventsLeft              int64
+	Codes                   []codeBar
+	StageBars               []stageBar
+	RangeBars               []rangeBar
+	Refusals                []refusal
+	NotAccepted             int64
+	RefusalsLeft            bool
+	FileRefused             bool // at least one as a whole
 }
 
-// stackedBar shows how a whole falls into parts.
-type stackedBar struct {
-	Title string
-	Words string // the same for somebody who cannot see it
-	Parts []part
+// lateRow is a breach with its bureau.
+type lateRow struct {
+	Bureau string
+	Late
 }
 
-// part is a piece of a bar; X and Width in percent of it.
-type part struct {
-	Name     string
-	N        int64
-	X, Width string
-	Share    string
-}
+// Done says in words what is not done in time.
+func (l lateRow) Done() string { return "not " + pastWords[l.What] }
 
 type codeBar struct {
 	CodeCount
@@ -74,17 +108,77 @@ type rangeBar struct {
 	Full                   bool
 }
 
-// writePage writes reconciliation.html: one page that needs no other file and no network.
+// writePage writes reconciliation.html: one page that needs no other file and
+// no network. Its policy lets nothing in but its own style and script, by their hashes.
 func (r *Reconciliation) writePage(w io.Writer) error {
-	p := page{Reconciliation: r, Broken: r.broken(), Codes: codeBars(r.ByCode), StageBars: stageBars(r.Stages), RangeBars: rangeBars(r.Ranges)}
+	p := page{
+		Reconciliation: r, Style: template.CSS(pageStyle), Script: template.JS(pageScript), StyleHash: policyHash(pageStyle), ScriptHash: policyHash(pageScript),
+		Tiles: r.counts(), Bars: r.bars(), Where: r.whereChart(), Ages: r.ageChart(),
+		ReasonBars: r.reasonChart(), ProductBars: r.productChart(), BureauBars: r.bureauChart(), NightCharts: r.nightCharts(),
+		Codes: codeBars(r.ByCode), StageBars: stageBars(r.Stages), RangeBars: rangeBars(r.Ranges),
+	}
 	p.Mood, p.Pill = r.mood()
-	p.Tiles = r.counts()
-	p.Bars = r.bars()
-	p.Refusals = r.refusals[:min(len(r.refusals), maxRefusalsOnPage)]
+	p.Broken, p.BrokenLeft = first(r.broken(), maxBalancesOnPage)
+	p.AllBroken = int64(len(p.Broken)) + p.BrokenLeft
+	p.NightsBack = slices.Clone(r.Nights)
+	slices.Reverse(p.NightsBack)
+	for _, b := range r.Balances {
+		switch {
+		case b.ofFile && b.Holds:
+			p.OfFiles = append(p.OfFiles, b)
+		case !b.ofFile:
+			p.RunBalances = append(p.RunBalances, b)
+		}
+	}
+	p.AllOfFiles = int64(len(p.OfFiles))
+	p.OfFiles, p.OfFilesLeft = first(p.OfFiles, maxBalancesOnPage)
+	for _, a := range r.Ageing {
+		for _, l := range a.Late {
+			p.Late = append(p.Late, lateRow{cmp.Or(a.Name, a.Bureau), l})
+		}
+	}
+	p.ShownFiles, p.FilesLeft = filesOnPage(r.Files)
+	p.ShownReturns, p.ReturnsLeft = first(r.Returns, maxReturnsOnPage)
+	p.ShownEvents, p.EventsLeft = first(r.Events, maxEventsOnPage)
+	p.Refusals, _ = first(r.refusals, maxRefusalsOnPage)
 	p.NotAccepted = r.Read - r.Accepted
 	p.RefusalsLeft = p.NotAccepted > int64(len(p.Refusals))
 	p.FileRefused = slices.ContainsFunc(r.RequestFiles, func(f RequestFile) bool { return f.Code != "" })
 	return pageTemplate.Execute(w, p)
+}
+
+// policyHash is a source of the content security policy: the text with this hash and no other.
+func policyHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// first gives at most n of list, and how many are left.
+func first[T any](list []T, n int) (shown []T, left int64) {
+	n = min(n, len(list))
+	return list[:n], int64(len(list) - n)
+}
+
+// filesOnPage chooses, where there are too many, those that do not balance and the newest.
+func filesOnPage(files []BureauFile) (shown []BureauFile, left int64) {
+	if len(files) <= maxFilesOnPage {
+		return files, 0
+	}
+	order := slices.Clone(files)
+	slices.SortStableFunc(order, func(a, b BureauFile) int {
+		switch {
+		case a.Balanced == b.Balanced:
+			return cmp.Compare(b.RunID, a.RunID)
+		case a.Balanced:
+			return 1
+		}
+		return -1
+	})
+	shown, left = first(order, maxFilesOnPage)
+	slices.SortFunc(shown, func(a, b BureauFile) int {
+		return cmp.Or(cmp.Compare(a.Bureau, b.Bureau), cmp.Compare(a.Sequence, b.Sequence))
+	})
+	return shown, left
 }
 
 // mood is the colour of the page's head and the two words in it.
@@ -105,39 +199,12 @@ func (r *Reconciliation) mood() (class, words string) {
 func (r *Reconciliation) bars() []stackedBar {
 	var bars []stackedBar
 	if r.Read > 0 {
-		bars = append(bars, stack("What became of the rows", Term{"accepted", r.Accepted}, Term{"refused", r.Refused}, Term{"duplicate", r.Duplicate}, Term{"held", r.Held}))
+		bars = append(bars, stack("What became of the rows", 0, outcomePieces(Outcomes{r.Read, r.Accepted, r.Refused, r.Duplicate, r.Held})...))
 	}
 	if r.Accepted > 0 {
-		bars = append(bars, stack("What became of the accepted ones", Term{"written", r.Written}, Term{"waiting", r.Waiting}))
+		bars = append(bars, stack("What became of the accepted ones", 0, piece{"written", "written", r.Written}, piece{"waiting", "waiting", r.Waiting}))
 	}
 	return bars
-}
-
-// stack lays parts beside each other. A part that is not empty is at least half a percent wide, so that it can be seen.
-func stack(title string, terms ...Term) stackedBar {
-	bar := stackedBar{Title: title}
-	var whole int64
-	for _, t := range terms {
-		whole += t.N
-	}
-	widths := make([]float64, len(terms))
-	sum := 0.0
-	for i, t := range terms {
-		if t.N > 0 {
-			widths[i] = max(0.5, 100*float64(t.N)/float64(whole))
-			sum += widths[i]
-		}
-	}
-	x := 0.0
-	var words []string
-	for i, t := range terms {
-		width := widths[i] * 100 / max(sum, 1)
-		bar.Parts = append(bar.Parts, part{t.Name, t.N, fmt.Sprintf("%.3f", x), fmt.Sprintf("%.3f", width), percent(t.N, whole)})
-		words = append(words, fmt.Sprintf("%s %d", t.Name, t.N))
-		x += width
-	}
-	bar.Words = title + ": " + strings.Join(words, ", ")
-	return bar
 }
 
 // codeBars shows the share of each code in all answers.
@@ -177,6 +244,15 @@ func took(s Stage) string {
 	default:
 		return fmt.Sprintf("%d min %d s", ms/60_000, ms/1000%60)
 	}
+}
+
+// Choices are the commands that settle a need, each to be copied as it is.
+func (n Need) Choices() []string {
+	list := choices(n.Command)
+	for _, other := range n.Or {
+		list = append(list, choices(other)...)
+	}
+	return list
 }
 
 // choices gives each way that a command offers as a command of its own: copied

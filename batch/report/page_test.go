@@ -1,10 +1,16 @@
 package report
 
 import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"reemboss/batch/ledger"
 )
 
 func TestEachChoiceIsACommandOfItsOwn(t *testing.T) {
@@ -39,5 +45,48 @@ func TestDuplicatesByReferenceAreToldApart(t *testing.T) {
 	}
 	if n := strings.Count(page.String(), "asked for before, same reference"); n != 1 {
 		t.Errorf("the page explains %d of two equal codes, want one", n)
+	}
+}
+
+// nightsToShow are the kinds of night that page and workbook must stand.
+func nightsToShow(t *testing.T) map[string]Input {
+	inputs := map[string]Input{}
+	add := func(name string, m *memory, e Extra) {
+		workspace := t.TempDir()
+		inputs[name] = Input{Ledger: m, RunID: runID, Workspace: workspace, Dir: filepath.Join(workspace, "reports", runID), Extra: e}
+	}
+	m, e := richNight(t)
+	add("rich", m, e)
+	m, e = quietNight(t)
+	add("quiet", m, e)
+	m, e = richNight(t)
+	m.orders[61][5].State = ledger.SentO           // changed by hand
+	m.orders[7] = m.orders[7][1:]                  // deleted, in an old file
+	m.written["alpha"]--                           // an order of tonight
+	m.events = slices.Delete(m.events, 4000, 4001) // and an event
+	add("alarm", m, e)
+	return inputs
+}
+
+func TestPageStandsEveryKindOfNight(t *testing.T) {
+	for name, in := range nightsToShow(t) {
+		rec, err := WriteAll(context.Background(), in)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		files := folder(t, in.Dir)
+		for file, content := range files {
+			keep(t, name+"-"+file, content)
+		}
+		page := files["reconciliation.html"]
+		if bytes.Contains(page, []byte("ZgotmplZ")) || bytes.Contains(page, []byte("NaN%")) || bytes.Contains(page, []byte("%!")) {
+			t.Errorf("%s: the page has a value that could not be written", name)
+		}
+		if alarm := strings.HasPrefix(rec.Verdict, "ALARM"); alarm != (name == "alarm") {
+			t.Errorf("%s: %s", name, rec.Verdict)
+		}
+		if exit := map[string]int{"rich": 4, "quiet": 0, "alarm": 4}[name]; rec.ExitCode != exit {
+			t.Errorf("%s: exit code %d, want %d: %v", name, rec.ExitCode, exit, rec.NeedsPerson)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"reemboss/batch/config"
 	"reemboss/batch/ledger"
 	"reemboss/batch/rules"
 )
@@ -36,9 +37,20 @@ type Reconciliation struct {
 	NeedsPerson []Need      `json:"needs_person"`
 	Waits       []Wait      `json:"waits"`
 
+	// Cards of every file up to this run, as they are now: Outstanding ones are sent and not answered, those UnderWay are
+	// acknowledged, produced or shipped and not at their end.
+	Outstanding int64        `json:"outstanding"`
+	UnderWay    int64        `json:"under_way"`
+	ByState     []StateCount `json:"by_state"` // of the files listed below
+
 	Files           []BureauFile  `json:"files"`
 	CardSystemFiles []BureauFile  `json:"card_system_files"`
 	RequestFiles    []RequestFile `json:"request_files"`
+
+	Returns []ReturnFile `json:"returns"` // read, settled or refused in this run
+	Events  []EventCount `json:"events"`  // of cards, that became known in this run
+	Ageing  []BureauAge  `json:"ageing"`
+	Nights  []NightTold  `json:"nights"` // the last of them, this one included, oldest first
 
 	ByBureau  []BureauCount  `json:"by_bureau"`
 	ByReason  []ReasonCount  `json:"by_reason"`
@@ -68,6 +80,8 @@ type Balance struct {
 	Holds bool   `json:"holds"`
 	Left  Term   `json:"left"`
 	Right []Term `json:"right"`
+
+	ofFile bool // of one bureau file
 }
 
 // Term is one named number of a balance.
@@ -98,6 +112,8 @@ type Need struct {
 	What    string `json:"what"`
 	Why     string `json:"why"`
 	Command string `json:"command"`
+	// Or holds further commands to choose from.
+	Or []string `json:"or,omitempty"`
 }
 
 // Wait counts accepted orders that are in no written file.
@@ -109,7 +125,8 @@ type Wait struct {
 }
 
 // BureauFile is one outgoing file: of this run, or of an earlier one while it
-// is not sent. Sent = Acknowledged + Rejected + Outstanding, in records.
+// is not settled. Sent = Acknowledged + Rejected + Outstanding, in records;
+// of a cancelled file, Sent are the records that were not moved to a later one.
 type BureauFile struct {
 	Bureau       string                 `json:"bureau"`
 	Name         string                 `json:"name"`
@@ -122,9 +139,13 @@ type BureauFile struct {
 	Acknowledged int64                  `json:"acknowledged"`
 	Rejected     int64                  `json:"rejected"`
 	Outstanding  int64                  `json:"outstanding"`
-	RunID        string                 `json:"run_id"` // that planned it
-	SentAt       *time.Time             `json:"sent_at,omitempty"`
-	Error        string                 `json:"error,omitempty"`
+	// Moved are records of a cancelled file that went into a later one.
+	Moved    int64                       `json:"moved,omitempty"`
+	ByState  map[ledger.OrderState]int64 `json:"by_state,omitempty"` // its orders
+	Balanced bool                        `json:"balanced"`           // every equation of it holds
+	RunID    string                      `json:"run_id"`             // that planned it
+	SentAt   *time.Time                  `json:"sent_at,omitempty"`
+	Error    string                      `json:"error,omitempty"`
 }
 
 // RequestFile is one file that was taken from the inbox, with what became of its rows.
@@ -155,8 +176,12 @@ type BureauCount struct {
 	Acknowledges bool   `json:"acknowledges"`
 	Accepted     int64  `json:"accepted"`
 	Waiting      int64  `json:"waiting"`
-	Written      int64  `json:"written"` // accepted in this run and written
-	Sent         int64  `json:"sent"`    // records of the files of this report that are sent
+	Written      int64  `json:"written"`      // accepted in this run and written
+	Sent         int64  `json:"sent"`         // records of the files sent in this run
+	Acknowledged int64  `json:"acknowledged"` // in this run
+	Rejected     int64  `json:"rejected"`     // in this run
+	Outstanding  int64  `json:"outstanding"`  // all of its cards that are sent and not answered
+	UnderWay     int64  `json:"under_way"`    // all that are answered and not at their end
 }
 
 // ReasonCount counts by request and reason; reason 0 is a re-embossing, or a
@@ -264,6 +289,9 @@ type Extra struct {
 type Bureau struct {
 	Name         string
 	Acknowledges bool
+	// Calendar counts its working days; nil for calendar days, UTC.
+	Calendar Calendar
+	SLA      config.SLA
 	// Waits says why its orders wait, one sentence; "" when nothing holds them back.
 	Waits string
 }
@@ -290,10 +318,18 @@ type refusal struct {
 // CodeList is every code of the refusal.
 func (r refusal) CodeList() []string { return strings.Split(r.Codes, ";") }
 
+// StateCount counts the cards in the files of a bureau by the state of their order.
+type StateCount struct {
+	Bureau string            `json:"bureau"`
+	State  ledger.OrderState `json:"state"`
+	Cards  int64             `json:"cards"`
+}
+
 // Nothing is the reconciliation of a workspace that has had no run: every list is there and empty.
 func Nothing() *Reconciliation {
 	return &Reconciliation{
 		Balances: []Balance{}, NeedsPerson: []Need{}, Waits: []Wait{}, Files: []BureauFile{}, CardSystemFiles: []BureauFile{}, RequestFiles: []RequestFile{},
+		ByState: []StateCount{}, Returns: []ReturnFile{}, Events: []EventCount{}, Ageing: []BureauAge{}, Nights: []NightTold{},
 		ByBureau: []BureauCount{}, ByReason: []ReasonCount{}, ByCode: []CodeCount{}, ByProduct: []ProductCount{},
 		Stages: []Stage{}, KeyExpiry: []Key{}, Ranges: []Range{}, Warnings: []string{}, Notes: []string{},
 	}

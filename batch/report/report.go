@@ -37,6 +37,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -50,7 +51,16 @@ type Ledger interface {
 	RunFiles(ctx context.Context, runID string) ([]ledger.RequestFile, error)
 	BureauFiles(ctx context.Context, q ledger.FileQuery) ([]ledger.BureauFile, error)
 	EachFileOrder(ctx context.Context, fileID int64, fn func(*ledger.Order) error) error
-	OrderStates(ctx context.Context, fileID int64) (map[ledger.OrderState]int64, error)
+	FileBalances(ctx context.Context) (map[int64]ledger.FileBalance, error)
+	FileEvents(ctx context.Context, fileID int64) ([]ledger.Event, error)
+	ReturnFiles(ctx context.Context, q ledger.ReturnQuery) ([]ledger.ReturnFile, error)
+	EachProblem(ctx context.Context, runID string, fn func(*ledger.Problem, *ledger.ReturnFile) error) error
+	EachEvent(ctx context.Context, runID string, fn func(*ledger.ToldEvent) error) error
+	EventTallies(ctx context.Context, runID string) ([]ledger.EventTally, error)
+	EachUnderWay(ctx context.Context, states []ledger.OrderState, fn func(o *ledger.Order, since time.Time) error) error
+	Disputes(ctx context.Context, limit int64) ([]ledger.Event, int64, error)
+	Shipments(ctx context.Context, uids []string) (map[string]*ledger.Shipment, error)
+	LastRuns(ctx context.Context, limit int) ([]ledger.Run, error)
 	Cards(ctx context.Context, ids []int64) (map[int64]*ledger.Known, error)
 	EachTold(ctx context.Context, runID string, fileID int64, fn func(*ledger.Told) error) error
 	EachAnswer(ctx context.Context, runID string, fileID int64, fn func(*ledger.Answer) error) error

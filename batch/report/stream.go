@@ -66,7 +66,7 @@ func (e *eventStream) told(t *ledger.Told) error {
 	}
 	if t.Outcome == rules.Accepted && t.Order != nil {
 		if f := e.written[t.Order.BureauFileID]; f != nil {
-			return e.recordEvent(f, t.Order, t.Card)
+			return e.recordEvent(f, t.Order, t.Card, t.Order.UID)
 		}
 		return nil
 	}
@@ -124,7 +124,7 @@ func (e *eventStream) embosser(bureau string) Embosser {
 
 // recordEvent writes the event of one record of a bureau file. The card is the
 // requested one, nil when the registry has none.
-func (e *eventStream) recordEvent(f *ledger.BureauFile, o *ledger.Order, card *extract.Card) error {
+func (e *eventStream) recordEvent(f *ledger.BureauFile, o *ledger.Order, card *extract.Card, key string) error {
 	id := strconv.FormatInt(o.EmbossedCardID, 10)
 	data := EmbossingEvent{
 		CardEvent: CardEvent{CardID: id, CardStatus: o.Status, Embosser: e.embosser(f.Recipient), Outcome: string(rules.Accepted), UID: o.UID, RunID: o.RunID},
@@ -134,7 +134,7 @@ func (e *eventStream) recordEvent(f *ledger.BureauFile, o *ledger.Order, card *e
 		data.ProgramID, data.AccountID, data.CustomerID, data.EmbossingGroup = card.ProgramID, card.AccountID, card.CustomerID, card.Group
 		e.programs[f.ID][card.ProgramID] = struct{}{}
 	}
-	return e.emit(eventEmbossing, o.UID, f.WrittenAt, id, data)
+	return e.emit(eventEmbossing, key, f.WrittenAt, id, data)
 }
 
 // record takes a record of a file written in this run. Those whose answer is
@@ -154,25 +154,44 @@ func (e *eventStream) flushCarried(f *ledger.BureauFile) error {
 	if len(e.carried) == 0 {
 		return nil
 	}
-	ids := make([]int64, len(e.carried))
+	ids, uids := make([]int64, len(e.carried)), make([]string, len(e.carried))
 	for i := range e.carried {
-		ids[i] = e.carried[i].CardID
+		ids[i], uids[i] = e.carried[i].CardID, e.carried[i].UID
 	}
 	cards, err := e.ledger.Cards(e.ctx, ids)
 	if err != nil {
 		return err
 	}
+	shipments, err := e.ledger.Shipments(e.ctx, uids)
+	if err != nil {
+		return err
+	}
 	for i := range e.carried {
+		o := &e.carried[i]
 		var card *extract.Card
-		if known := cards[e.carried[i].CardID]; known != nil {
+		if known := cards[o.CardID]; known != nil {
 			card = &known.Card.Card
 		}
-		if err := e.recordEvent(f, &e.carried[i], card); err != nil {
+		if err := e.recordEvent(f, o, card, recordKey(f, o, shipments[o.UID])); err != nil {
 			return err
 		}
 	}
 	e.carried = e.carried[:0]
 	return nil
+}
+
+// recordKey names the event of a record for ever: by the order, and by the
+// file too where the order stood in an earlier file that was refused and cancelled.
+func recordKey(f *ledger.BureauFile, o *ledger.Order, s *ledger.Shipment) string {
+	if s == nil {
+		return o.UID
+	}
+	for i := range s.Events {
+		if before := s.Events[i].FileID; before != 0 && before != f.ID {
+			return o.UID + "/" + f.Name
+		}
+	}
+	return o.UID
 }
 
 // file writes the summary of a file after its records.
@@ -186,6 +205,35 @@ func (e *eventStream) file(f *ledger.BureauFile) error {
 		EmbossingTime: f.WrittenAt.UTC(), FileName: f.Name, GenerationDate: f.PlannedAt.UTC().Format(time.DateOnly),
 		SequentialNumber: f.Sequence, TotalEmbossedCards: f.Records,
 	})
+}
+
+// returned writes the event of a card that was rejected, or that went its way
+// in the post. What contradicts the known is no fact yet, and is not told; a
+// card that is taken, acknowledged or produced has no event type.
+func (e *eventStream) returned(t *ledger.ToldEvent) error {
+	if t.Order == nil || t.Dispute != "" {
+		return nil
+	}
+	id := strconv.FormatInt(t.Order.EmbossedCardID, 10)
+	card := CardEvent{
+		CardID: id, Embosser: e.embosser(t.Order.Bureau), CardStatus: t.Order.Status, Outcome: strings.ToLower(t.Status), UID: t.UID, RunID: e.run.ID,
+	}
+	if t.Card != nil {
+		card.ProgramID, card.AccountID, card.CustomerID, card.CardStatus = t.Card.ProgramID, t.Card.AccountID, t.Card.CustomerID, t.Card.Status
+	}
+	at := t.At.UTC()
+	key := t.UID + "/" + t.Status + "/" + at.Format(time.RFC3339Nano)
+	switch ledger.OrderState(t.Status) {
+	case ledger.Rejected:
+		said := bureauWords(t.Description)
+		card.Validation = ValidationResult{t.Code, said}
+		return e.emit(eventRejection, key, at, id, RejectionEvent{CardEvent: card, ErrorCode: t.Code, ErrorDescription: said, Tracking: t.Order.FileName, OccurredAt: at})
+	case ledger.Shipped, ledger.Delivered, ledger.Returned, ledger.Lost:
+		return e.emit(eventPost, key, at, id, PostEvent{
+			CardEvent: card, Status: t.Status, Carrier: bureauWords(t.Carrier), TrackingNumber: t.TrackingNumber, OccurredAt: at, Tracking: t.Order.FileName,
+		})
+	}
+	return nil
 }
 
 // answerKey names an answer for ever: the request file in the ledger and the row's position in it.

@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,8 +13,9 @@ import (
 	"reemboss/batch/ledger"
 )
 
-// defaultOutstanding is how many records outstanding.csv lists: a spreadsheet
-// can still open it, and the counts by file are complete all the same.
+// defaultOutstanding is how many records outstanding.csv, underway.csv and
+// returns.csv each list: a spreadsheet can still open them, and the counts by
+// file are complete all the same.
 const defaultOutstanding = 100_000
 
 // Input is what the reports of one run are made from.
@@ -28,13 +30,13 @@ type Input struct {
 	Artifacts []Artifact
 	// Sign makes the detached, armoured signature of the manifest; nil for none.
 	Sign func(io.Reader) ([]byte, error)
-	// MaxOutstanding limits the rows of outstanding.csv; 0 for 100,000.
+	// MaxOutstanding limits the rows of outstanding.csv and underway.csv and the problem lines in returns.csv; 0 for 100,000.
 	MaxOutstanding int64
 }
 
-// WriteAll writes the folder of a run: refusals.csv, events.ndjson,
-// outstanding.csv, reconciliation.json, .html and .xlsx, and last the signed
-// manifest.json. Over the same ledger and extra it writes the same content
+// WriteAll writes the folder of a run: refusals.csv, returns.csv,
+// events.ndjson, outstanding.csv, underway.csv, reconciliation.json, .html and
+// .xlsx, and last the signed manifest.json. Over the same ledger and extra it writes the same content
 // again, byte for byte but for the signature. A crash leaves no manifest, and
 // the next call writes everything anew.
 func WriteAll(ctx context.Context, in Input) (*Reconciliation, error) {
@@ -53,13 +55,16 @@ func writeAll(ctx context.Context, in Input) (*Reconciliation, error) {
 		return nil, err
 	}
 	counts := map[string]int64{}
-	rec, files, err := writeLists(ctx, in, counts)
+	g, err := writeLists(ctx, in, counts)
 	if err != nil {
 		return nil, err
 	}
-	if err := writeSentAndOpen(ctx, in, rec, counts); err != nil {
-		return nil, err
+	for _, list := range openLists {
+		if err := g.writeOpen(ctx, in, list, counts); err != nil {
+			return nil, fmt.Errorf("%s: %w", list.name, err)
+		}
 	}
+	rec := g.Reconciliation
 	for _, report := range []struct {
 		name  string
 		write func(*Reconciliation, io.Writer) error
@@ -68,7 +73,7 @@ func writeAll(ctx context.Context, in Input) (*Reconciliation, error) {
 			return nil, fmt.Errorf("%s: %w", report.name, err)
 		}
 	}
-	return rec, writeManifest(in, files, counts)
+	return rec, writeManifest(in, g.files, counts)
 }
 
 // makeFolder makes the run's folder, and takes an older manifest out of it
@@ -83,48 +88,62 @@ func makeFolder(dir string) error {
 	return durable.Remove(filepath.Join(dir, manifestName))
 }
 
-// writeLists walks answers and records once, for the counts, refusals.csv and events.ndjson together.
-func writeLists(ctx context.Context, in Input, counts map[string]int64) (rec *Reconciliation, files []ledger.BureauFile, err error) {
-	err = durable.Write(filepath.Join(in.Dir, refusalsName), func(refusalsFile io.Writer) error {
-		return durable.Write(filepath.Join(in.Dir, eventsName), func(eventsFile io.Writer) error {
-			refusals, err := newTable(refusalsFile, refusalsHeader...)
-			if err != nil {
+// writeLists walks answers, records, events and problems once, for the counts,
+// refusals.csv, returns.csv and events.ndjson together.
+func writeLists(ctx context.Context, in Input, counts map[string]int64) (g *gathering, err error) {
+	path := func(name string) string { return filepath.Join(in.Dir, name) }
+	err = durable.Write(path(refusalsName), func(refusals io.Writer) error {
+		return durable.Write(path(returnsName), func(returns io.Writer) error {
+			return durable.Write(path(eventsName), func(events io.Writer) error {
+				g, err = listAndGather(ctx, in, refusals, returns, events, counts)
 				return err
-			}
-			events := newEventStream(ctx, eventsFile, in.Ledger, in.Extra.Bureaus)
-			rec, files, err = gather(ctx, in.Ledger, in.RunID, in.Extra, sinks{
-				begin: events.begin, record: events.record, file: events.file,
-				told: func(t *ledger.Told) error {
-					if err := addRefusal(refusals, t); err != nil {
-						return err
-					}
-					return events.told(t)
-				},
 			})
-			if err != nil {
-				return err
-			}
-			counts[refusalsName], counts[eventsName] = refusals.rows, events.n
-			if err := refusals.close(); err != nil {
-				return err
-			}
-			return events.close()
 		})
 	})
-	return rec, files, err
+	return g, err
 }
 
-// writeSentAndOpen writes outstanding.csv and says so when it cannot list all.
-func writeSentAndOpen(ctx context.Context, in Input, rec *Reconciliation, counts map[string]int64) error {
-	return durable.Write(filepath.Join(in.Dir, outstandingName), func(w io.Writer) error {
-		listed, all, err := writeOutstanding(ctx, w, in.Ledger, rec.RunID, rec.StartedAt, in.MaxOutstanding)
+func listAndGather(ctx context.Context, in Input, refusalsFile, returnsFile, eventsFile io.Writer, counts map[string]int64) (*gathering, error) {
+	refusals, err := newTable(refusalsFile, refusalsHeader...)
+	if err != nil {
+		return nil, err
+	}
+	returned, err := newTable(returnsFile, returnsHeader...)
+	if err != nil {
+		return nil, err
+	}
+	returns := &returnList{table: returned, limit: in.MaxOutstanding}
+	events := newEventStream(ctx, eventsFile, in.Ledger, in.Extra.Bureaus)
+	g, err := gather(ctx, in.Ledger, in.RunID, in.Extra, sinks{
+		begin: events.begin, record: events.record, file: events.file, event: events.returned, returned: returns.add,
+		told: func(t *ledger.Told) error {
+			if err := addRefusal(refusals, t); err != nil {
+				return err
+			}
+			return events.told(t)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if returns.listed < returns.problems {
+		g.Notes = append(g.Notes, fmt.Sprintf("%s lists the first %s of %s that could not be used", returnsName, thousands(returns.listed), plural(returns.problems, "line")))
+	}
+	counts[refusalsName], counts[returnsName], counts[eventsName] = refusals.rows, returned.rows, events.n
+	return g, errors.Join(refusals.close(), returned.close(), events.close())
+}
+
+// writeOpen writes a list of open cards and says so when it cannot list all.
+func (g *gathering) writeOpen(ctx context.Context, in Input, list openList, counts map[string]int64) error {
+	return durable.Write(filepath.Join(in.Dir, list.name), func(w io.Writer) error {
+		listed, all, err := list.write(ctx, w, in.Ledger, g, in.MaxOutstanding)
 		if err != nil {
-			return fmt.Errorf("%s: %w", outstandingName, err)
+			return err
 		}
 		if listed < all {
-			rec.Notes = append(rec.Notes, fmt.Sprintf("%s lists the oldest %s of %s that are sent and not answered", outstandingName, thousands(listed), plural(all, "record")))
+			g.Notes = append(g.Notes, fmt.Sprintf("%s lists the oldest %s of %s that are %s", list.name, thousands(listed), plural(all, "record"), list.words))
 		}
-		counts[outstandingName] = listed
+		counts[list.name] = listed
 		return nil
 	})
 }

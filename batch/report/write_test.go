@@ -87,7 +87,7 @@ func TestReportsWrittenAgainAreTheSame(t *testing.T) {
 			t.Errorf("%s differs when it is written again", name)
 		}
 	}
-	if len(first) != 9 {
+	if len(first) != 11 {
 		t.Errorf("%d files in the folder", len(first))
 	}
 }
@@ -113,7 +113,7 @@ func TestManifestNamesEveryFile(t *testing.T) {
 	reports := "reports/" + runID + "/"
 	want := map[string]int64{
 		reports + "reconciliation.html": 0, reports + "reconciliation.xlsx": 0, reports + "reconciliation.json": 0, reports + "refusals.csv": 5,
-		reports + "outstanding.csv": 5, reports + "events.ndjson": 16, reports + "ALPHA_000041.masked.xml": 4, "north.result.csv": 6, "gone.result.csv": 3,
+		reports + "outstanding.csv": 5, reports + "underway.csv": 0, reports + "returns.csv": 0, reports + "events.ndjson": 16, reports + "ALPHA_000041.masked.xml": 4, "north.result.csv": 6, "gone.result.csv": 3,
 		"outbox/alpha/ALPHA_000041.xml.pgp": 4, "outbox/beta/BETA0009.txt.pgp": 1, "outbox/card-system/issued-000003.csv.pgp": 3,
 	}
 	if diff := cmp.Diff(want, counts); diff != "" {

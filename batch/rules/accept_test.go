@@ -171,17 +171,68 @@ func TestTransitEndsWithItsTimeOrItsClosing(t *testing.T) {
 			t.Errorf("reason %q: %q", c.reason, d.Message)
 		}
 	}
-	for _, state := range []string{"SENT", "ACKED", "PRODUCED", "SHIPPED", "A STATE OF LATER"} {
+	for state, says := range map[string]string{
+		"SENT": "2026-11-23 09:00 UTC; wait", "ACKED": "2026-11-23 09:00 UTC; wait", "A STATE OF LATER": "; wait",
+		"PRODUCED": "2026-11-23 09:00 UTC, which has produced it; wait", "SHIPPED": "2026-11-23 09:00 UTC, which has shipped it; wait",
+	} {
 		q := ask(t, reissueRow("3"))
 		q.in.Card.Last = &Embossing{UID: "E", State: state, SentAt: now.Add(-time.Hour)}
-		if d := q.decide(); d.Code != CardInTransit {
-			t.Errorf("%s: %s", state, d.Code)
+		d := q.decide()
+		if d.Code != CardInTransit || !strings.HasPrefix(d.Message, "Unable to reissue card as last reissued card is still in shipment: ") || !strings.Contains(d.Message, says) {
+			t.Errorf("%s: %s %s", state, d.Code, d.Message)
 		}
 	}
 	q := ask(t, reissueRow("3"))
 	q.in.Card.Last = &Embossing{UID: "E", State: "SENT"}
 	if d := q.decide(); d.Code != CardInTransit {
 		t.Errorf("a shipment without a time: %s", d.Code)
+	}
+}
+
+// TestTheReissueLimitCountsItsDays: only reissues within the product's days
+// count, each for so many × 24 h, and the limit itself is reached, not passed.
+func TestTheReissueLimitCountsItsDays(t *testing.T) {
+	ago := func(ages ...time.Duration) (times []time.Time) {
+		for _, age := range ages {
+			times = append(times, now.Add(-age))
+		}
+		return times
+	}
+	for _, c := range []struct {
+		rule        string
+		limit, days int
+		reissues    []time.Time
+		next        string // "": accepted
+	}{
+		{"off", 0, 365, ago(3*day, 2*day, day), ""},
+		{"none before", 1, 365, nil, ""},
+		{"one below the limit", 3, 30, ago(2*day, day), ""},
+		{"one that no longer counts, to the second", 1, 30, ago(30 * day), ""},
+		{"one that still counts, to the second", 1, 30, ago(30*day - time.Second), "2026-11-23 10:01 UTC"},
+		{"old ones beside new ones", 2, 30, ago(300*day, 31*day, day), ""},
+		{"beyond a limit that was lowered, as many must go", 1, 30, ago(20*day, 10*day, day), "2026-12-22 10:00 UTC"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			q := ask(t, reissueRow("3"))
+			q.policy, q.in.Card.Reissues = limited(c.limit, c.days), c.reissues
+			d := q.decide()
+			if c.next == "" && d.Outcome != Accepted || c.next != "" && (d.Code != ReissueLimitReached || !strings.Contains(d.Message, "possible at "+c.next)) {
+				t.Errorf("%s %s: %s", d.Outcome, d.Code, d.Message)
+			}
+		})
+	}
+}
+
+func TestTheReissueLimitIsForReissues(t *testing.T) {
+	q := ask(t, reembossRow())
+	q.policy, q.in.Card.Reissues = limited(1, 30), []time.Time{now.Add(-day)}
+	if d := q.decide(); d.Outcome != Accepted {
+		t.Errorf("a re-embossing: %s", d.Message)
+	}
+	q = ask(t, reissueRow("3"))
+	q.policy, q.in.Card.Reissues = limited(2, 30), []time.Time{now.Add(-day)}
+	if d := q.decide(); !slices.Contains(d.Because, "limit: reissue 2 of 2 in 30 days") {
+		t.Errorf("%v", d.Because)
 	}
 }
 

@@ -73,6 +73,36 @@ func (c *Calendar) After(date time.Time, workingDays int) time.Time {
 	return date
 }
 
+// WorkingDaysBetween counts the working days after from, up to and including to.
+func (c *Calendar) WorkingDaysBetween(from, to time.Time) int {
+	n := 0
+	for date := from.AddDate(0, 0, 1); !date.After(to); date = date.AddDate(0, 0, 1) {
+		if c.WorkingDay(date) {
+			n++
+		}
+	}
+	return n
+}
+
+// Date is the calendar day at the bureau, which need not be one on which it works.
+func (c *Calendar) Date(at time.Time) time.Time { return dateOf(at.In(c.zone)) }
+
+// Due is the instant before which an answer is in time that was promised within
+// so many working days of the business date of at: the end of the bureau's
+// local day. It is the next midnight on the bureau's clock, or the first moment
+// of the next day where summer time leaves that midnight out.
+func (c *Calendar) Due(at time.Time, workingDays int) time.Time {
+	next := c.After(c.BusinessDate(at), workingDays).AddDate(0, 0, 1)
+	year, month, day := next.Date()
+	midnight := time.Date(year, month, day, 0, 0, 0, 0, c.zone)
+	// Where clocks jump over midnight, time.Date may give the hour before instead.
+	if shown := c.Date(midnight); shown.Before(next) {
+		local := midnight.In(c.zone)
+		midnight = midnight.Add(24*time.Hour - time.Duration(local.Hour())*time.Hour - time.Duration(local.Minute())*time.Minute)
+	}
+	return midnight
+}
+
 // WorkingDay says whether the bureau works on that date.
 func (c *Calendar) WorkingDay(date time.Time) bool {
 	return c.works[date.Weekday()] && !c.holidays[date]

@@ -106,7 +106,7 @@ var vocabulary = []word{
 	{AccountAddressZipcodeInvalid, 412, "The postcode does not fit the country; correct it and send the row again."},
 	{InvalidPrintedName, 412, "The printed name cannot be embossed as it is; correct or shorten it and send the row again."},
 	{EmbosserNotConfigured, 412, "No bureau is configured for the card's program and embossing group; ask operations to add the route, and send the row again."},
-	{ReissueLimitReached, 412, "The card was reissued as often as is allowed; ask operations to release it."},
+	{ReissueLimitReached, 412, "The card was reissued as often as its product allows; wait until the oldest reissue no longer counts, and send the row again."},
 	{PSNExhausted, 412, "The card's sequence number has reached 99; ask for a new number with reason 3, 4 or 6."},
 	{PANRangeExhausted, 412, "The product's range has no card number left; ask operations to configure a new range, and send the row again."},
 	{EmbossingLineInvalidFormat, 412, "A field does not fit the bureau's file; shorten or correct what is named and send the row again."},

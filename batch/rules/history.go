@@ -87,15 +87,52 @@ func notInTransit(w *weighing) {
 	}
 	if w.reissue && w.reason.ClosesTransit {
 		if !w.olderThan(last, w.product.ReturnMinDays) {
-			w.found(CardInTransit, "%s: it was handed to the bureau %s, and mail cannot have come back before %s; check that it did, and send the row again then.",
-				stillInShipment, moment(last.SentAt), days(w.product.ReturnMinDays))
+			w.found(CardInTransit, "%s: it was handed to the bureau %s%s, and mail cannot have come back before %s; check that it did, and send the row again then.",
+				stillInShipment, moment(last.SentAt), howFar(last.State), days(w.product.ReturnMinDays))
 		}
 		return
 	}
 	if !w.olderThan(last, w.product.TransitDays) {
-		w.found(CardInTransit, "%s: it was handed to the bureau %s; wait until it is delivered or returned, at the latest %s after that, and send the row again.",
-			stillInShipment, moment(last.SentAt), days(w.product.TransitDays))
+		w.found(CardInTransit, "%s: it was handed to the bureau %s%s; wait until it is delivered or returned, at the latest %s after that, and send the row again.",
+			stillInShipment, moment(last.SentAt), howFar(last.State), days(w.product.TransitDays))
 	}
+}
+
+// howFar says what the bureau told of a shipment under way since it was handed over.
+func howFar(state string) string {
+	switch state {
+	case produced:
+		return ", which has produced it"
+	case shipped:
+		return ", which has shipped it"
+	}
+	return ""
+}
+
+// notReissuedTooOften: a product may limit how often one card is reissued
+// within reissue_days × 24 h, whatever the reasons and whichever numbers it had.
+func notReissuedTooOften(w *weighing) {
+	if w.card == nil || !w.reissue || !w.productOK || w.product.ReissueLimit <= 0 {
+		return
+	}
+	recent, limit := w.recentReissues(), w.product.ReissueLimit
+	if len(recent) < limit {
+		return
+	}
+	next := recent[len(recent)-limit].Add(time.Duration(w.product.ReissueDays)*day + time.Minute - 1) // told in whole minutes
+	w.found(ReissueLimitReached, "The card was reissued %s since %s, and its product allows %s in %s; wait, the next one is possible %s, and send the row again then.",
+		times(len(recent)), instant(recent[0]), times(limit), days(w.product.ReissueDays), moment(next))
+}
+
+// recentReissues are the accepted reissues that the product's limit counts, oldest first.
+func (w *weighing) recentReissues() []time.Time {
+	span := time.Duration(w.product.ReissueDays) * day
+	for i, at := range w.card.Reissues {
+		if w.in.Now.Sub(at) < span {
+			return w.card.Reissues[i:]
+		}
+	}
+	return nil
 }
 
 // olderThan says that the shipment was handed over at least n × 24 h ago. One
@@ -108,18 +145,16 @@ func moment(t time.Time) string {
 	if t.IsZero() {
 		return "at an unknown time"
 	}
-	return "at " + t.UTC().Format("2006-01-02 15:04 UTC")
+	return "at " + instant(t)
 }
 
+func instant(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
 // open says that the bureau does not have the order yet.
-func open(state string) bool { return state == "QUEUED" || state == "PLANNED" }
+func open(state string) bool { return state == queued || state == planned }
 
 // underWay says that the bureau has the order and nothing closed it. A state
 // that is not known here counts: better ask than emboss twice.
 func underWay(state string) bool {
-	switch state {
-	case "", "DELIVERED", "RETURNED", "LOST", "REJECTED", "ACTIVATED":
-		return false
-	}
-	return !open(state)
+	return state != "" && !open(state) && !closing(state)
 }

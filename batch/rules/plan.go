@@ -129,6 +129,9 @@ func (w *weighing) because(plan *Plan) []string {
 	if w.inFlight != nil {
 		add("transit", w.transitPassed(plan))
 	}
+	if limit := w.product.ReissueLimit; w.reissue && limit > 0 {
+		add("limit", "reissue "+strconv.Itoa(len(w.recentReissues())+1)+" of "+strconv.Itoa(limit)+" in "+days(w.product.ReissueDays))
+	}
 	return why
 }
 

@@ -102,6 +102,9 @@ func (p *Policy) bureausExist() error {
 	return nil
 }
 
+// Calendar is a bureau's, nil where the configuration has no such bureau.
+func (p *Policy) Calendar(bureau string) *Calendar { return p.calendars[bureau] }
+
 // Decide answers one row. The same input always gets the same decision.
 func (p *Policy) Decide(in Input) Decision {
 	w := p.weigh(in)
@@ -142,6 +145,7 @@ var rowRules = []func(*weighing){
 	noOpenOrder,
 	notReplaced,
 	notInTransit,
+	notReissuedTooOften,
 	// What the card is.
 	statusIsAccepted,
 	typeHasPlastic,

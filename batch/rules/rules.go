@@ -51,6 +51,9 @@ type Card struct {
 	// Last is the newest embossing of the card and of every successor in its chain (nil for none); Open is the open one, if any.
 	Last *Embossing
 	Open *Embossing
+	// Reissues are the times at which reissues of the card and along its chain of replacements, forwards and back, were
+	// accepted, oldest first; those that the bureau rejected are not in it.
+	Reissues []time.Time
 }
 
 // Input is all that a decision depends on.

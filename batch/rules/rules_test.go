@@ -164,6 +164,9 @@ func TestEachCodeHasItsRow(t *testing.T) {
 		{InvalidPrintedName, "3", func(q *question) { q.in.Row.Fields.PrintedName = "A/B" }, "slash"},
 		{EmbosserNotConfigured, "3", func(q *question) { q.in.Card.Group = "nobody" }, `group "nobody"`},
 		{EmbosserNotConfigured, "", func(q *question) { q.in.Row.Fields.EmbossingGroup = "gold" }, `group "gold"`},
+		{ReissueLimitReached, "3", func(q *question) {
+			q.policy, q.in.Card.Reissues = limited(2, 30), []time.Time{now.Add(-20 * day), now.Add(-time.Hour)}
+		}, "reissued 2 times since 2026-11-03 10:00 UTC, and its product allows 2 times in 30 days; wait, the next one is possible at 2026-12-03 10:00 UTC"},
 		{PSNExhausted, "1", func(q *question) { q.in.Card.PSN = 99 }, "99"},
 	} {
 		t.Run(string(c.code)+" "+c.says, func(t *testing.T) {
@@ -182,6 +185,11 @@ func TestEachCodeHasItsRow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// limited sets the reissue limit of visa-classic.
+func limited(limit, days int) func(*config.Config) {
+	return product(func(p *config.Product) { p.ReissueLimit, p.ReissueDays = limit, days })
 }
 
 // product changes visa-classic.

@@ -35,6 +35,9 @@ type commands struct {
 	Status  statusCommand  `cmd:"" help:"Runs, outgoing files and their balance, what waits for a person."`
 	Resend  resendCommand  `cmd:"" help:"Send a file once more: the same bytes, recorded."`
 	Resolve resolveCommand `cmd:"" help:"Decide a transfer whose end nobody can know from here."`
+	Cancel  cancelCommand  `cmd:"" help:"Give up a file that the bureau refused: its number is VOID, its cards go into the next file."`
+	Settle  settleCommand  `cmd:"" help:"Decide what a bureau told and what contradicts it."`
+	Card    cardCommand    `cmd:"" help:"The whole history of one card."`
 	Report  reportCommand  `cmd:"" help:"Write the reports of a run again."`
 	Bureau  bureauCommand  `cmd:"" help:"A bureau to try against."`
 	Config  configCommand  `cmd:"" help:"The configuration."`

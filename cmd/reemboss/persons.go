@@ -38,6 +38,63 @@ func (c *resolveCommand) Run(s *session) error {
 	})
 }
 
+type cancelCommand struct {
+	File   string `arg:"" help:"Name of the outgoing file that the bureau refused."`
+	Reason string `help:"Why; it is kept in the history." required:""`
+	JSON   bool   `help:"Print the file's state as JSON."`
+}
+
+// Run gives up a refused file: its number is VOID, its orders go into the next one.
+func (c *cancelCommand) Run(s *session) error {
+	n, err := s.open(true)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	f, moved, err := n.Cancel(s, c.File, c.Reason)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(s.out, map[string]any{"name": f.Name, "bureau": f.Recipient, "sequence": f.Sequence, "state": f.State, "moved": moved})
+	}
+	fmt.Fprintf(s.out, "%s is %s; %d of its %d cards go into the next file of %s with the next run\n", f.Name, f.State, moved, f.Records, f.Recipient)
+	return nil
+}
+
+type settleCommand struct {
+	What      string `arg:"" help:"Number of a disputed event, or name of a quarantined return file."`
+	Keep      bool   `help:"What is known stands; the event counts for nothing." xor:"verdict" required:""`
+	Take      bool   `help:"The event is right, whatever it contradicts." xor:"verdict" required:""`
+	ReadAgain bool   `help:"What was wrong on our side is mended: read the return file again with the next run." xor:"verdict" required:""`
+	Dismiss   bool   `help:"Nothing of the return file will be used." xor:"verdict" required:""`
+	Reason    string `help:"How that is known; it is kept in the history." required:""`
+}
+
+// Run settles what a bureau told and nobody here can believe or refute.
+func (c *settleCommand) Run(s *session) error {
+	n, err := s.open(true)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	word := batch.Dismiss
+	switch {
+	case c.Keep:
+		word = batch.Keep
+	case c.Take:
+		word = batch.Take
+	case c.ReadAgain:
+		word = batch.ReadAgain
+	}
+	told, err := n.Settle(s, c.What, word, c.Reason)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(s.out, told)
+	return nil
+}
+
 // settle runs what a person decided about one file and tells its state. A transfer that failed again waits for a person.
 func settle(s *session, asJSON bool, act func(*batch.Night) (ledger.BureauFile, error)) error {
 	n, err := s.open(true)

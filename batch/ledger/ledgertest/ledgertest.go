@@ -35,6 +35,13 @@ func Run(t *testing.T, open func(t *testing.T) ledger.Ledger) {
 		{"deciding", decidingPromises},
 		{"chunks", chunkPromises},
 		{"files", filePromises},
+		{"returns", returnPromises},
+		{"events", eventPromises},
+		{"answers", answerPromises},
+		{"cancelling", cancelPromises},
+		{"disputes", disputePromises},
+		{"under way", underWayPromises},
+		{"outbox", outboxPromises},
 		{"reading", readingPromises},
 		{"audit", auditPromises},
 	}
@@ -260,7 +267,8 @@ func (d *desk) send(r ledger.Run, file int64, at time.Time) {
 func (d *desk) ship(r ledger.Run, sequence, card int64, at time.Time) ledger.Order {
 	d.Helper()
 	o := d.order(r, d.file(r, fmt.Sprintf("ship-%d", sequence)), 1, card)[0]
-	d.send(r, d.plan(r, "alpha", sequence, 1), at)
+	o.BureauFileID = d.plan(r, "alpha", sequence, 1)
+	d.send(r, o.BureauFileID, at)
 	return o
 }
 

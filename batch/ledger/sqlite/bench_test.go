@@ -151,3 +151,66 @@ func BenchmarkFileOfAWholeNight(b *testing.B) {
 	stage("Tallies", func() error { _, err := n.Tallies(b.Context(), n.run.ID); return err })
 	stage("WrittenOf", func() error { _, err := n.WrittenOf(b.Context(), n.run.ID); return err })
 }
+
+// BenchmarkReturns answers a file of b.N chunks of orders: the bureau has it,
+// then one event for each card.
+func BenchmarkReturns(b *testing.B) {
+	n := newBench(b)
+	n.night(b)
+	total := int64(b.N) * nightChunk
+	id, err := n.PlanFile(b.Context(), ledger.Plan{File: ledger.BureauFile{Recipient: "alpha", Sequence: 1, Name: "f", RunID: n.run.ID, Records: total}})
+	must(b, err)
+	must(b, n.ChangeFile(b.Context(), ledger.FileChange{FileID: id, From: []ledger.BureauFileState{ledger.Planned}, To: ledger.Sent, At: time.Unix(1e9, 0), Evidence: []byte("{}")}))
+	file, err := n.AddReturn(b.Context(), ledger.ReturnFile{RunID: n.run.ID, Bureau: "alpha", Name: "r", State: ledger.ReturnHeld})
+	must(b, err)
+	chunk := func(pos int) ledger.ReturnChunk {
+		return ledger.ReturnChunk{ReturnID: file, RunID: n.run.ID, Pos: pos, At: time.Unix(1e9, 0), Entry: &ledger.AuditEntry{What: "returns.applied"}}
+	}
+	stage := func(name string, work func() error) {
+		start := time.Now()
+		must(b, work())
+		b.ReportMetric(float64(total)/time.Since(start).Seconds(), name+"-rows/s")
+	}
+	stage("acknowledge", func() error {
+		c := chunk(1)
+		c.Answers = []ledger.FileAnswer{{Event: ledger.Event{FileID: id, Status: "RECEIVED", At: time.Unix(1e9, 0), Source: ledger.FromBureau, Line: 1}, Acknowledge: true}}
+		return n.CommitReturn(b.Context(), c)
+	})
+	uids := func(number int) []string {
+		var uids []string
+		for i := range nightChunk {
+			uids = append(uids, fmt.Sprintf("%020d", number*nightChunk+i+1))
+		}
+		return uids
+	}
+	stage("Shipments", func() error {
+		for number := range b.N {
+			if _, err := n.Shipments(b.Context(), uids(number)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	stage("CommitReturn", func() error {
+		for number := range b.N {
+			c := chunk(2 + (number+1)*nightChunk)
+			for i, uid := range uids(number) {
+				c.Events = append(c.Events, ledger.Event{
+					UID: uid, FileID: id, Status: "SHIPPED", State: ledger.Shipped, At: time.Unix(1e9+60, 0), Carrier: "ROYAL MAIL", TrackingNumber: "RM0123456789GB",
+					Count: -1, Source: ledger.FromBureau, Line: 2 + number*nightChunk + i,
+				})
+				c.From = append(c.From, ledger.Acked)
+			}
+			if err := n.CommitReturn(b.Context(), c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	stage("FileBalances", func() error { _, err := n.FileBalances(b.Context()); return err })
+	stage("EachUnderWay", func() error {
+		return n.EachUnderWay(b.Context(), []ledger.OrderState{ledger.SentO, ledger.Shipped}, func(*ledger.Order, time.Time) error { return nil })
+	})
+	stage("EachEvent", func() error { return n.EachEvent(b.Context(), n.run.ID, func(*ledger.ToldEvent) error { return nil }) })
+	stage("EventTallies", func() error { _, err := n.EventTallies(b.Context(), n.run.ID); return err })
+}

@@ -169,6 +169,10 @@ func (l *Ledger) StoreCards(ctx context.Context, cards []ledger.CardWrite, entry
 		if err != nil {
 			return err
 		}
+		now, err := openRun(conn)
+		if err != nil {
+			return err
+		}
 		for i := range cards {
 			problems[i] = nil
 			if err := w.write(&cards[i].Card, cards[i].Decided, cards[i].At); errors.Is(err, ledger.ErrPANTaken) {
@@ -178,7 +182,7 @@ func (l *Ledger) StoreCards(ctx context.Context, cards []ledger.CardWrite, entry
 				return err
 			}
 			if cards[i].Activated {
-				if err := closeShipment(conn, cards[i].Card.ID, ledger.Activated, cards[i].At); err != nil {
+				if err := closeShipment(conn, cards[i].Card.ID, ledger.Activated, cards[i].At, now); err != nil {
 					return err
 				}
 			}

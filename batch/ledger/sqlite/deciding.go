@@ -133,7 +133,7 @@ func (l *Ledger) CommitChunk(ctx context.Context, c ledger.Chunk) error {
 				return err
 			}
 		}
-		if err := l.changeCards(conn, &c); err != nil {
+		if err := l.changeCards(conn, &c, run); err != nil {
 			return err
 		}
 		ids, err := l.insertOrders(conn, &c, run)
@@ -209,12 +209,12 @@ func chunkRun(conn *sqlite.Conn, c *ledger.Chunk) (run int64, err error) {
 
 // changeCards closes shipments first, while the newest one is still the one
 // that the decision was about.
-func (l *Ledger) changeCards(conn *sqlite.Conn, c *ledger.Chunk) error {
+func (l *Ledger) changeCards(conn *sqlite.Conn, c *ledger.Chunk, run int64) error {
 	for i := range c.Changes {
 		if !c.Changes[i].CloseTransit {
 			continue
 		}
-		if err := closeShipment(conn, c.Changes[i].ID, ledger.Returned, c.At); err != nil {
+		if err := closeShipment(conn, c.Changes[i].ID, ledger.Returned, c.At, run); err != nil {
 			return err
 		}
 	}

@@ -12,12 +12,14 @@ import (
 
 	"reemboss/batch/ledger"
 	"reemboss/batch/rules"
+	"reemboss/formats/request"
 )
 
 // embossing is one of a card, with what its look-up needs besides.
 type embossing struct {
 	rules.Embossing
 	order  int64     // 0 for a shipment that the extract told of
+	file   int64     // bureau file of the order, 0 for none
 	answer int64     // of the request that opened it
 	at     time.Time // by which the newest is chosen: sent, else ordered
 }
@@ -48,12 +50,14 @@ func (e *embossing) newer(f *embossing) bool {
 	return e.order > f.order
 }
 
-// history is what happened to one card itself, its successors apart.
+// history is what happened to one card itself, the rest of its chain apart.
 type history struct {
-	successor int64
-	last      *embossing // newest of all
-	open      *embossing // newest that the bureau does not have yet
-	shipment  *embossing // newest that it has, or had
+	successor   int64
+	predecessor int64
+	last        *embossing  // newest of all
+	open        *embossing  // newest that the bureau does not have yet
+	shipment    *embossing  // newest that it has, or had
+	reissues    []time.Time // accepted, and not rejected by the bureau, in the order of acceptance
 }
 
 func (h *history) add(e *embossing) {
@@ -69,7 +73,7 @@ func (h *history) add(e *embossing) {
 	}
 }
 
-const linkColumns = "successor, shipment_closed_at"
+const linkColumns = "successor, predecessor, shipment_closed_at"
 
 // Cards gives cards with the embossings of their chains.
 func (l *Ledger) Cards(ctx context.Context, ids []int64) (map[int64]*ledger.Known, error) {
@@ -85,8 +89,10 @@ func (l *Ledger) Cards(ctx context.Context, ids []int64) (map[int64]*ledger.Know
 		if err := readOrders(conn, wanted, histories); err != nil {
 			return err
 		}
-		if err := followSuccessors(conn, histories); err != nil {
-			return err
+		for _, link := range []chainLink{toSuccessor, toPredecessor} {
+			if err := followChains(conn, histories, link); err != nil {
+				return err
+			}
 		}
 		return attachEmbossings(conn, wanted, cards, histories)
 	})
@@ -120,7 +126,7 @@ func (l *Ledger) readCards(conn *sqlite.Conn, sorted []int64, cards map[int64]*l
 
 // scanHistory takes linkColumns.
 func scanHistory(r *row, status string, shippedAt time.Time) *history {
-	h := &history{successor: r.int()}
+	h := &history{successor: r.int(), predecessor: r.int()}
 	if closed := r.time(); underWay(status) && !closed.IsZero() && !shippedAt.After(closed) {
 		status = string(ledger.Activated)
 	}
@@ -132,7 +138,7 @@ func scanHistory(r *row, status string, shippedAt time.Time) *history {
 
 // readOrders adds to histories the orders that embossed one of the sorted cards.
 func readOrders(conn *sqlite.Conn, sorted []int64, histories map[int64]*history) error {
-	stmt, err := conn.Prepare(`SELECT embossed_card_id, id, uid, state, answer, created_at, bureau_file_id
+	stmt, err := conn.Prepare(`SELECT embossed_card_id, id, uid, state, answer, created_at, bureau_file_id, kind
 		FROM orders INDEXED BY orders_of_card WHERE embossed_card_id >= ? ORDER BY embossed_card_id, id`)
 	if err != nil {
 		return err
@@ -141,17 +147,22 @@ func readOrders(conn *sqlite.Conn, sorted []int64, histories map[int64]*history)
 	return merge(stmt, sorted, func(id int64, r *row) error {
 		e := &embossing{order: r.int()}
 		e.UID, e.State, e.answer, e.at = r.text(), r.text(), r.int(), r.time()
-		e.FileID = e.answer >> 32
-		if file := r.int(); !e.open() && file != 0 {
-			at, err := sent.of(file)
+		e.FileID, e.file = e.answer>>32, r.int()
+		h := histories[id]
+		if h == nil {
+			return nil
+		}
+		if e.State != string(ledger.Rejected) && r.text() == string(request.Reissue) {
+			h.reissues = append(h.reissues, e.at)
+		}
+		if !e.open() && e.file != 0 {
+			at, err := sent.of(e.file)
 			if err != nil {
 				return err
 			}
 			e.SentAt, e.at = at, at
 		}
-		if h := histories[id]; h != nil {
-			h.add(e)
-		}
+		h.add(e)
 		return nil
 	})
 }
@@ -170,10 +181,16 @@ func (t sendTimes) of(file int64) (time.Time, error) {
 	return t.known[file], err
 }
 
-// followSuccessors adds the histories of all cards further down the chains.
-// Few cards have a successor, so each link of the chains is one more round.
-func followSuccessors(conn *sqlite.Conn, histories map[int64]*history) error {
-	missing := successorsOf(histories, slices.Collect(maps.Keys(histories)))
+// chainLink is a direction in which chains of replacements are followed.
+type chainLink func(*history) int64
+
+func toSuccessor(h *history) int64   { return h.successor }
+func toPredecessor(h *history) int64 { return h.predecessor }
+
+// followChains adds the histories of all cards further along the chains. Few
+// cards are linked, so each link of the chains is one more round.
+func followChains(conn *sqlite.Conn, histories map[int64]*history, link chainLink) error {
+	missing := linkedFrom(histories, slices.Collect(maps.Keys(histories)), link)
 	for len(missing) > 0 {
 		for _, id := range missing {
 			h := &history{}
@@ -188,16 +205,16 @@ func followSuccessors(conn *sqlite.Conn, histories map[int64]*history) error {
 		if err := readOrders(conn, missing, histories); err != nil {
 			return err
 		}
-		missing = successorsOf(histories, missing)
+		missing = linkedFrom(histories, missing, link)
 	}
 	return nil
 }
 
-// successorsOf gives, sorted, the successors of cards that have no history yet.
-func successorsOf(histories map[int64]*history, cards []int64) []int64 {
+// linkedFrom gives, sorted, the cards one link further that have no history yet.
+func linkedFrom(histories map[int64]*history, cards []int64, link chainLink) []int64 {
 	var missing []int64
 	for _, id := range cards {
-		if next := histories[id].successor; next != 0 && histories[next] == nil {
+		if next := link(histories[id]); next != 0 && histories[next] == nil {
 			missing = append(missing, next)
 		}
 	}
@@ -223,6 +240,7 @@ func attachEmbossings(conn *sqlite.Conn, sorted []int64, cards map[int64]*ledger
 		if card.Open, err = publicEmbossing(digests, open); err != nil {
 			return err
 		}
+		card.Reissues = chainReissues(id, histories)
 	}
 	return nil
 }
@@ -248,6 +266,37 @@ func chainEnds(id int64, histories map[int64]*history) (last, open *embossing) {
 	return last, open
 }
 
+// chainReissues gives the reissues along the whole chain of which card id is a
+// part, oldest first.
+func chainReissues(id int64, histories map[int64]*history) []time.Time {
+	h := histories[id]
+	if h.successor == 0 && h.predecessor == 0 {
+		return h.reissues
+	}
+	var times []time.Time
+	for _, part := range chainOf(id, histories) {
+		times = append(times, histories[part].reissues...)
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	return times
+}
+
+// chainOf gives the cards of a chain, from its first to its last as far as
+// their histories are known. A damaged chain that comes back to itself ends there.
+func chainOf(id int64, histories map[int64]*history) []int64 {
+	seen := map[int64]bool{}
+	walk := func(from int64, link chainLink) (cards []int64) {
+		for at := from; at != 0 && !seen[at] && histories[at] != nil; at = link(histories[at]) {
+			seen[at] = true
+			cards = append(cards, at)
+		}
+		return cards
+	}
+	back := walk(id, toPredecessor)
+	slices.Reverse(back)
+	return append(back, walk(histories[id].successor, toSuccessor)...)
+}
+
 func publicEmbossing(digests *sqlite.Stmt, e *embossing) (*rules.Embossing, error) {
 	if e == nil {
 		return nil, nil
@@ -265,8 +314,8 @@ func publicEmbossing(digests *sqlite.Stmt, e *embossing) (*rules.Embossing, erro
 }
 
 // closeShipment closes the newest shipment of a card, an order's or one that an
-// extract told of, if it is under way.
-func closeShipment(conn *sqlite.Conn, card int64, as ledger.OrderState, at time.Time) error {
+// extract told of, if it is under way. run is the one in which it becomes known.
+func closeShipment(conn *sqlite.Conn, card int64, as ledger.OrderState, at time.Time, run int64) error {
 	histories := map[int64]*history{}
 	if _, err := one(conn, "SELECT shipment_status, shipped_at, "+linkColumns+" FROM cards WHERE id = ?", []any{card}, func(r *row) {
 		status, shipped := r.text(), r.time()
@@ -285,8 +334,7 @@ func closeShipment(conn *sqlite.Conn, card int64, as ledger.OrderState, at time.
 	case last == nil || !underWay(last.State):
 		return nil
 	case last.order != 0:
-		_, err := exec(conn, "UPDATE orders SET state = ?, closed_at = ? WHERE id = ?", string(as), at, last.order)
-		return err
+		return closeOrder(conn, last, as, at, run)
 	case as == ledger.Returned:
 		_, err := exec(conn, "UPDATE cards SET shipment_status = ?, shipment_closed_at = ?, decided = decided | ? WHERE id = ?",
 			string(as), at, int64(ledger.DecidedShipment), card)
@@ -294,4 +342,22 @@ func closeShipment(conn *sqlite.Conn, card int64, as ledger.OrderState, at time.
 	}
 	_, err := exec(conn, "UPDATE cards SET shipment_closed_at = ? WHERE id = ?", at, card)
 	return err
+}
+
+// closeOrder closes an order's shipment by an event that no bureau told of. A
+// card that is in use, or came back, was at the bureau: where that has not said
+// so, the event acknowledges it.
+func closeOrder(conn *sqlite.Conn, shipment *embossing, as ledger.OrderState, at time.Time, run int64) error {
+	e := ledger.Event{UID: shipment.UID, FileID: shipment.file, Status: string(as), At: at, Count: -1, Source: ledger.FromExtract, State: as}
+	if as == ledger.Returned {
+		e.Source = ledger.FromRequest
+	}
+	if shipment.State == string(ledger.SentO) {
+		e.Acked = 1
+	}
+	b, err := newBooking(conn, run, "", at)
+	if err != nil {
+		return err
+	}
+	return b.event(&e, ledger.OrderState(shipment.State))
 }

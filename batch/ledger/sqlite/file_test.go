@@ -220,49 +220,65 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// killedWriter is set in the process that TestAKilledWriterLeavesWholeChunks
-// starts and kills.
-const killedWriter = "REEMBOSS_TEST_KILLED_WRITER"
+// killedWriter and killedPath are set in the process that
+// TestAKilledWriterLeavesWholeChunks starts and kills.
+const (
+	killedWriter = "REEMBOSS_TEST_KILLED_WRITER"
+	killedPath   = "REEMBOSS_TEST_KILLED_PATH"
+)
+
+// writers write without end; each has what looks for a torn chunk.
+var writers = map[string]struct {
+	write func(context.Context, ledger.Ledger, func(int64)) error
+	check func(context.Context, ledger.Ledger) (int64, error)
+}{
+	"decisions": {ledgertest.Writer, ledgertest.CheckWhole},
+	"returns":   {ledgertest.Answerer, ledgertest.CheckAnswered},
+}
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(killedWriter); path != "" {
-		fmt.Fprintln(os.Stderr, writeUntilKilled(path))
+	if name := os.Getenv(killedWriter); name != "" {
+		fmt.Fprintln(os.Stderr, writeUntilKilled(name, os.Getenv(killedPath)))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-func writeUntilKilled(path string) error {
+func writeUntilKilled(name, path string) error {
 	l, err := sqlite.Open(path, ledgertest.Vault(), sqlite.Options{Create: true})
 	if err != nil {
 		return err
 	}
-	return ledgertest.Writer(context.Background(), l, func(n int64) { fmt.Println(n) })
+	return writers[name].write(context.Background(), l, func(n int64) { fmt.Println(n) })
 }
 
 func TestAKilledWriterLeavesWholeChunks(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "ledger.db")
-	told := int64(0)
-	for round := range 6 {
-		told = killWriter(t, path, told, time.Duration(round)*7*time.Millisecond)
-		l, err := sqlite.Open(path, ledgertest.Vault(), sqlite.Options{})
-		must(t, err)
-		chunks, err := ledgertest.CheckWhole(t.Context(), l)
-		must(t, err)
-		must(t, l.Close())
-		if chunks < told || chunks > told+1 {
-			t.Fatalf("round %d: %d chunks are there, %d were told to be durable", round, chunks, told)
-		}
-		told = chunks
+	for name, w := range writers {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "ledger.db")
+			told := int64(0)
+			for round := range 6 {
+				told = killWriter(t, name, path, told, time.Duration(round)*7*time.Millisecond)
+				l, err := sqlite.Open(path, ledgertest.Vault(), sqlite.Options{})
+				must(t, err)
+				chunks, err := w.check(t.Context(), l)
+				must(t, err)
+				must(t, l.Close())
+				if chunks < told || chunks > told+1 {
+					t.Fatalf("round %d: %d chunks are there, %d were told to be durable", round, chunks, told)
+				}
+				told = chunks
+			}
+		})
 	}
 }
 
 // killWriter starts a writer, lets it tell two chunks more, waits for a moment
 // somewhere in the next one and kills it. It gives the last chunk told.
-func killWriter(t *testing.T, path string, told int64, into time.Duration) int64 {
+func killWriter(t *testing.T, name, path string, told int64, into time.Duration) int64 {
 	t.Helper()
 	writer := exec.Command(os.Args[0])
-	writer.Env = append(os.Environ(), killedWriter+"="+path)
+	writer.Env = append(os.Environ(), killedWriter+"="+name, killedPath+"="+path)
 	writer.Stderr = os.Stderr
 	out, err := writer.StdoutPipe()
 	must(t, err)

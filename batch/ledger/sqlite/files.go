@@ -85,34 +85,86 @@ func (l *Ledger) ChangeFile(ctx context.Context, c ledger.FileChange) error {
 		if err != nil {
 			return err
 		}
-		if err := checkStep(conn, &c); err != nil {
-			return err
+		switch {
+		case c.To == ledger.Void:
+			return errors.New("a file becomes VOID by being cancelled")
+		case c.To == ledger.Refused && slices.Contains(c.From, ledger.Sent):
+			return errors.New("a file that is SENT becomes REFUSED by its bureau's answer")
 		}
-		if _, err := exec(conn, "UPDATE bureau_files SET state = ?, last_error = ? WHERE id = ?", string(c.To), c.Error, c.FileID); err != nil {
-			return err
-		}
-		switch c.To {
-		case ledger.Intent, ledger.Sent:
-			err = begun(conn, c.FileID)
-		}
-		if err != nil {
-			return err
-		}
-		switch c.To {
-		case ledger.Written:
-			err = storeWritten(conn, &c)
-		case ledger.Sent:
-			err = storeSent(conn, &c, run)
-		}
-		if err != nil {
-			return err
-		}
-		if _, err := exec(conn, "INSERT INTO deliveries (file, run, at, state, error, reason, evidence) VALUES (?, ?, ?, ?, ?, ?, ?)",
-			c.FileID, key(run), c.At, string(c.To), c.Error, c.Reason, c.Evidence); err != nil {
-			return err
-		}
-		return appendAudit(conn, c.Entry)
+		return changeFile(conn, &c, run)
 	})
+}
+
+// changeFile is one step of a file, with all that belongs to it.
+func changeFile(conn *sqlite.Conn, c *ledger.FileChange, run int64) error {
+	if err := checkStep(conn, c); err != nil {
+		return err
+	}
+	var err error
+	switch c.To {
+	case ledger.Intent, ledger.Sent:
+		err = begun(conn, c.FileID)
+	}
+	if err != nil {
+		return err
+	}
+	switch c.To {
+	case ledger.Written:
+		err = storeWritten(conn, c)
+	case ledger.Sent:
+		err = storeSent(conn, c, run)
+	}
+	if err != nil {
+		return err
+	}
+	return storeStep(conn, c, run)
+}
+
+// storeStep puts a file into its new state and records the step in its history.
+func storeStep(conn *sqlite.Conn, c *ledger.FileChange, run int64) error {
+	if _, err := exec(conn, "UPDATE bureau_files SET state = ?, last_error = ? WHERE id = ?", string(c.To), c.Error, c.FileID); err != nil {
+		return err
+	}
+	if _, err := exec(conn, "INSERT INTO deliveries (file, run, at, state, error, reason, evidence) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		c.FileID, key(run), c.At, string(c.To), c.Error, c.Reason, c.Evidence); err != nil {
+		return err
+	}
+	return appendAudit(conn, c.Entry)
+}
+
+// CancelFile gives up a file that its bureau refused: the number is used up and
+// the orders wait for the bureau's next file.
+func (l *Ledger) CancelFile(ctx context.Context, c ledger.FileChange) (moved int64, err error) {
+	c.From, c.To = []ledger.BureauFileState{ledger.Refused}, ledger.Void
+	err = l.write(ctx, fmt.Sprintf("cancel outgoing file %d", c.FileID), func(conn *sqlite.Conn) error {
+		run, err := runSeq(conn, c.RunID)
+		if err != nil {
+			return err
+		}
+		if err := changeFile(conn, &c, run); err != nil {
+			return err
+		}
+		moved, err = queueAgain(conn, &c, run)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return moved, nil
+}
+
+// queueAgain takes the orders out of a cancelled file; their cards stay taken.
+func queueAgain(conn *sqlite.Conn, c *ledger.FileChange, run int64) (int64, error) {
+	recorded, err := exec(conn, `INSERT OR ROLLBACK INTO order_moves (order_id, from_file, at, reason, run)
+		SELECT id, bureau_file_id, ?2, ?3, ?4 FROM orders WHERE bureau_file_id = ?1 AND state = 'PLANNED' ORDER BY id`, c.FileID, c.At, c.Reason, key(run))
+	if err != nil {
+		return 0, err
+	}
+	moved, err := exec(conn, "UPDATE OR ROLLBACK orders SET state = 'QUEUED', bureau_file_id = NULL WHERE bureau_file_id = ? AND state = 'PLANNED'", c.FileID)
+	if err == nil && moved != recorded {
+		err = fmt.Errorf("%d orders left the file, %d moves were recorded", moved, recorded)
+	}
+	return int64(moved), err
 }
 
 func checkStep(conn *sqlite.Conn, c *ledger.FileChange) error {

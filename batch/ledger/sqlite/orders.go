@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"zombiezen.com/go/sqlite"
 
@@ -126,6 +127,9 @@ const orderColumns = `o.uid, o.run, o.answer, o.kind, o.card_id, o.embossed_card
 	ob.pan_sealed, ob.psn, ob.expiry, ob.reason, ob.type, ob.type_derived, ob.shipping_method, ob.expected_delivery, ob.fee, ob.status, ob.old_status,
 	ob.reembossing, ob.record, ob.decision, bf.id, bf.name, bf.sequence, bf.sent_at`
 
+// shortOrderColumns leave out what only the writing of a file needs.
+var shortOrderColumns = strings.Replace(orderColumns, "ob.record, ob.decision", "NULL, NULL", 1)
+
 const orderTables = ` JOIN order_bodies ob ON ob.id = o.id LEFT JOIN bureau_files bf ON bf.id = o.bureau_file_id`
 
 func (l *Ledger) scanOrder(r *row, runs runNames) (*ledger.Order, error) {
@@ -169,7 +173,7 @@ func queueArgs(recipient string, limit int64) []any {
 // fileOrders chooses the orders of a file, in file order.
 func fileOrders(recipient string) string {
 	if recipient == config.CardSystem {
-		return " FROM orders o INDEXED BY orders_for_card_system%s WHERE o.kind = 'reissue' AND o.bureau_file_id IS NOT NULL AND o.card_system_file_id = ? ORDER BY o.uid"
+		return " FROM orders o INDEXED BY orders_in_card_system_file%s WHERE o.card_system_file_id = ? ORDER BY o.uid"
 	}
 	return " FROM orders o INDEXED BY orders_in_file%s WHERE o.bureau_file_id = ? ORDER BY o.sort_key, o.uid"
 }
@@ -231,8 +235,13 @@ func (l *Ledger) OrderStates(ctx context.Context, fileID int64) (map[ledger.Orde
 		if err != nil {
 			return err
 		}
-		return each(conn, "SELECT o.state"+fmt.Sprintf(fileOrders(recipient), ""), []any{fileID}, func(r *row) error {
-			states[ledger.OrderState(r.text())]++
+		from := "orders INDEXED BY orders_by_state WHERE bureau_file_id = ?"
+		if recipient == config.CardSystem {
+			from = "orders INDEXED BY orders_in_card_system_file WHERE card_system_file_id = ?"
+		}
+		return each(conn, "SELECT state, count(*) FROM "+from+" GROUP BY state", []any{fileID}, func(r *row) error {
+			state := ledger.OrderState(r.text())
+			states[state] = r.int()
 			return nil
 		})
 	})

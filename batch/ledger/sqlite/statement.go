@@ -73,6 +73,9 @@ func (r *row) int() int64   { return r.stmt.ColumnInt64(r.next()) } // 0 for NUL
 func (r *row) bool() bool   { return r.stmt.ColumnInt64(r.next()) != 0 }
 func (r *row) text() string { return r.stmt.ColumnText(r.next()) }
 
+// null says whether the next column is NULL, and stays before it.
+func (r *row) null() bool { return r.stmt.ColumnIsNull(r.at) }
+
 func (r *row) blob() []byte {
 	column := r.next()
 	n := r.stmt.ColumnLen(column)

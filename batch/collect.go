@@ -1,0 +1,316 @@
+package batch
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"reemboss/batch/config"
+	"reemboss/batch/durable"
+	"reemboss/batch/ledger"
+	"reemboss/batch/report"
+	"reemboss/bureau"
+)
+
+// returnsFolder is where a bureau leaves its return files: over SFTP, or in a folder of this machine.
+type returnsFolder interface {
+	Waiting(ctx context.Context, dir string, patterns []string) ([]bureau.RemoteFile, error)
+	Fetch(ctx context.Context, dir string, f bureau.RemoteFile, open func() (io.WriteCloser, error)) error
+	Discard(ctx context.Context, dir, name string) error
+	SetAside(ctx context.Context, dir, name, to string) error
+}
+
+// collect takes in what the bureaus sent back. Every file is fetched into
+// state/returns, sealed to ourselves, and recorded; read once to its end, so
+// that one which contradicts itself changes nothing; then applied in chunks
+// (returns.go), put into returns/<bureau>/, and only then removed or moved at
+// the bureau, as configured. Each step may be repeated after a crash. A bureau
+// that cannot be reached is told in the report and keeps the others from nothing.
+func (n *Night) collect(ctx context.Context) (int64, error) {
+	if err := n.sweepReturns(ctx); err != nil {
+		return 0, err
+	}
+	reader := &returnReader{n: n}
+	folders := map[string]returnsFolder{}
+	for _, name := range n.recipients() {
+		b, ok := n.Config.Bureaus[name]
+		if !ok || b.Returns.Dir == "" {
+			continue
+		}
+		folder, done, err := n.returnsFolder(ctx, name)
+		if err == nil {
+			defer done()
+			folders[name] = folder
+			err = n.fetchReturns(ctx, name, folder, reader)
+		}
+		if err := n.returnsTrouble(ctx, name, err); err != nil {
+			return reader.lines, err
+		}
+	}
+	if err := reader.applyHeld(ctx); err != nil { // those fetched now, and those of an earlier start
+		return reader.lines, err
+	}
+	for _, name := range n.recipients() {
+		if folder := folders[name]; folder != nil {
+			if err := n.returnsTrouble(ctx, name, n.settleAtBureau(ctx, name, folder)); err != nil {
+				return reader.lines, err
+			}
+		}
+	}
+	return reader.lines, nil
+}
+
+// returnsFolder opens the folder of a bureau's return files.
+func (n *Night) returnsFolder(ctx context.Context, name string) (folder returnsFolder, done func(), err error) {
+	b := n.Config.Bureaus[name]
+	if b.Delivery.Method == config.Folder {
+		return &bureau.Folder{Root: n.Dir}, func() {}, nil
+	}
+	settings, err := n.settings(name, b.Delivery)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := n.answersOf(ctx, name); err != nil {
+		return nil, nil, &bureau.Error{Class: bureau.Operator, Op: "let the simulated bureau answer", What: err.Error(), Do: "mend simulator/" + name}
+	}
+	session, err := bureau.Connect(settings)
+	if err != nil {
+		return nil, nil, err
+	}
+	return session, func() { _ = session.Close() }, nil
+}
+
+// returnsTrouble tells a bureau's error in the report; any other ends the stage.
+func (n *Night) returnsTrouble(ctx context.Context, name string, err error) error {
+	var theirs *bureau.Error
+	if err == nil || ctx.Err() != nil || !errors.As(err, &theirs) {
+		return err
+	}
+	n.Log.Error().Str("run", n.run.ID).Str("bureau", name).Str("class", theirs.Class.String()).Msg(theirs.Error())
+	n.needs = append(n.needs, report.Need{What: "the return files of " + name + " could not be fetched", Why: theirs.Error(), Command: "reemboss run"})
+	return nil
+}
+
+// fetchReturns takes every file that was not taken before.
+func (n *Night) fetchReturns(ctx context.Context, name string, folder returnsFolder, reader *returnReader) error {
+	settings := n.Config.Bureaus[name].Returns
+	waiting, err := folder.Waiting(ctx, settings.Dir, strings.Fields(settings.Pattern))
+	if err != nil {
+		return err
+	}
+	for i, f := range waiting {
+		_, err := n.Ledger.SeenReturn(ctx, name, f.Name, f.Size, f.ModTime)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, ledger.ErrNotFound) {
+			return err
+		}
+		if err := n.fetchReturn(ctx, name, folder, f, reader); err != nil {
+			return err
+		}
+		n.progress("collect", int64(i+1), int64(len(waiting)))
+	}
+	return nil
+}
+
+// fetchReturn holds one file: sealed bytes first, then the record of them.
+func (n *Night) fetchReturn(ctx context.Context, name string, folder returnsFolder, f bureau.RemoteFile, reader *returnReader) error {
+	if f.Size > n.Config.Intake.MaxFileSize {
+		n.needs = append(n.needs, report.Need{What: fmt.Sprintf("%s of %s is too large", printable(f.Name), name),
+			Why: fmt.Sprintf("It has %d bytes and at most %d are taken (intake.max_file_size); it is left at the bureau.", f.Size, n.Config.Intake.MaxFileSize), Command: "reemboss config check"})
+		return nil
+	}
+	held, err := n.freeHold(name)
+	if err != nil {
+		return err
+	}
+	writer := &holding{n: n, path: held, name: f.Name}
+	err = folder.Fetch(ctx, n.Config.Bureaus[name].Returns.Dir, f, writer.open)
+	if errors.Is(err, bureau.ErrChanging) {
+		n.note("%s of %s is still being written and is left for the next run", printable(f.Name), name)
+		return durable.Remove(held)
+	}
+	if err != nil {
+		return err
+	}
+	n.at("collect/fetched")
+	file := ledger.ReturnFile{RunID: n.run.ID, Bureau: name, Name: f.Name, Size: f.Size, SHA256: writer.sum(), ModTime: f.ModTime,
+		State: ledger.ReturnHeld, Held: n.Relative(held), FetchedAt: n.Now()}
+	same, err := n.Ledger.SameReturn(ctx, name, file.SHA256, 0)
+	switch {
+	case err == nil:
+		return n.repeated(ctx, file, same)
+	case !errors.Is(err, ledger.ErrNotFound):
+		return err
+	}
+	trouble, err := reader.check(ctx, &file)
+	switch {
+	case err != nil:
+		return err
+	case trouble != nil && trouble.unfinished:
+		return n.leave(file, trouble.detail)
+	case trouble != nil:
+		file.Code, file.Detail = trouble.code, trouble.detail
+	}
+	id, err := n.Ledger.AddReturn(ctx, file)
+	if err != nil {
+		return err
+	}
+	n.at("collect/held")
+	n.Log.Info().Str("run", n.run.ID).Str("bureau", name).Str("file", printable(f.Name)).Int64("return", id).Int64("bytes", f.Size).Msg("return file taken")
+	return nil
+}
+
+// leave gives up a file that is still being written, or was cut short; one that stays so for a day is told to a person.
+func (n *Night) leave(file ledger.ReturnFile, why string) error {
+	if n.Now().Sub(file.ModTime) >= 24*time.Hour {
+		n.needs = append(n.needs, report.Need{What: fmt.Sprintf("%s of %s has had no trailer for a day", printable(file.Name), file.Bureau),
+			Why: why + " It is left at the bureau and nothing of it was done; ask the bureau to send it whole."})
+	} else {
+		n.note("%s of %s is left at the bureau for the next run: %s", printable(file.Name), file.Bureau, why)
+	}
+	return durable.Remove(n.Path(file.Held))
+}
+
+// repeated records that the same content came before; nothing of it is done again.
+func (n *Night) repeated(ctx context.Context, file, same ledger.ReturnFile) error {
+	held := n.Path(file.Held)
+	file.State, file.Held, file.Final = ledger.ReturnRepeated, "", same.Final
+	file.Detail = fmt.Sprintf("The same content was taken as %s on %s; nothing was done again.", printable(same.Name), same.FetchedAt.UTC().Format("2006-01-02 15:04 UTC"))
+	if _, err := n.Ledger.AddReturn(ctx, file); err != nil {
+		return err
+	}
+	return durable.Remove(held)
+}
+
+// freeHold finds a name in state/returns that no file has.
+func (n *Night) freeHold(bureau string) (string, error) {
+	for i := 1; ; i++ {
+		path := filepath.Join(n.HeldReturns(), fmt.Sprintf("%s-%s-%04d.pgp", bureau, n.run.ID, i))
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return path, nil
+		} else if err != nil {
+			return "", err
+		}
+	}
+}
+
+// sweepReturns removes what a crash left in state/returns between the bytes and
+// their record: the bureau still has the file.
+func (n *Night) sweepReturns(ctx context.Context) error {
+	entries, err := os.ReadDir(n.HeldReturns())
+	if err != nil {
+		return err
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	known, err := n.Ledger.ReturnFiles(ctx, ledger.ReturnQuery{States: []ledger.ReturnState{ledger.ReturnHeld, ledger.ReturnQuarantined}})
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(n.HeldReturns(), e.Name())
+		if !slices.ContainsFunc(known, func(f ledger.ReturnFile) bool { return f.Held == n.Relative(path) }) {
+			if err := durable.Remove(path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// settleAtBureau removes or moves what the ledger has, as configured; a file
+// that has changed since it was fetched is another one and stays.
+func (n *Night) settleAtBureau(ctx context.Context, name string, folder returnsFolder) error {
+	settings := n.Config.Bureaus[name].Returns
+	files, err := n.Ledger.ReturnFiles(ctx, ledger.ReturnQuery{Bureau: name, Unsettled: true})
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	var waiting []bureau.RemoteFile
+	if settings.After != config.LeaveReturn {
+		if waiting, err = folder.Waiting(ctx, settings.Dir, strings.Fields(settings.Pattern)); err != nil {
+			return err
+		}
+	}
+	for _, f := range files {
+		if f.State == ledger.ReturnHeld {
+			continue
+		}
+		there := slices.ContainsFunc(waiting, func(r bureau.RemoteFile) bool {
+			return r.Name == f.Name && r.Size == f.Size && r.ModTime.UTC().Truncate(time.Millisecond).Equal(f.ModTime)
+		})
+		switch {
+		case !there:
+		case settings.After == config.RemoveReturn:
+			err = folder.Discard(ctx, settings.Dir, f.Name)
+		case settings.After == config.MoveReturn:
+			err = folder.SetAside(ctx, settings.Dir, f.Name, settings.MoveTo)
+		}
+		if err != nil {
+			return err
+		}
+		n.at("collect/settled")
+		f.Settled = true
+		if err := n.Ledger.UpdateReturn(ctx, f, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holding writes the bytes of a return file, as they come, sealed to ourselves:
+// whatever a bureau writes into it, nothing clear lies on our disk before it was
+// looked at. Each attempt of a transfer begins anew.
+type holding struct {
+	n     *Night
+	path  string
+	name  string
+	pipe  *io.PipeWriter
+	bytes hash.Hash
+	done  chan error
+}
+
+func (h *holding) open() (io.WriteCloser, error) {
+	if h.pipe != nil {
+		_ = h.pipe.CloseWithError(errors.New("the transfer begins again"))
+		<-h.done
+	}
+	reader, writer := io.Pipe()
+	h.pipe, h.bytes, h.done = writer, sha256.New(), make(chan error, 1)
+	done := h.done
+	go func() {
+		err := h.n.sealStream(reader, h.path, h.name)
+		_ = reader.CloseWithError(err)
+		done <- err
+	}()
+	return h, nil
+}
+
+// Write implements [io.Writer].
+func (h *holding) Write(p []byte) (int, error) {
+	k, err := h.pipe.Write(p)
+	h.bytes.Write(p[:k])
+	return k, err
+}
+
+// Close ends the file; a nil error means that it is durable.
+func (h *holding) Close() error {
+	_ = h.pipe.Close()
+	h.pipe = nil
+	return <-h.done
+}
+
+func (h *holding) sum() string { return hex.EncodeToString(h.bytes.Sum(nil)) }

@@ -1,0 +1,235 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"reemboss/batch/config"
+	"reemboss/batch/ledger"
+)
+
+// FileBalances counts orders, events and moves, each in one pass over an index
+// that has all of it.
+func (l *Ledger) FileBalances(ctx context.Context) (map[int64]ledger.FileBalance, error) {
+	balances := map[int64]*ledger.FileBalance{}
+	count := func(r *row, add func(*ledger.FileBalance)) error {
+		if b := balances[r.int()]; b != nil {
+			add(b)
+		}
+		return nil
+	}
+	err := l.read(ctx, "count the cards of the outgoing files", func(conn *sqlite.Conn) error {
+		if err := each(conn, "SELECT id, records FROM bureau_files WHERE recipient <> ?", []any{config.CardSystem}, func(r *row) error {
+			id := r.int()
+			balances[id] = &ledger.FileBalance{FileID: id, Records: r.int(), ByState: map[ledger.OrderState]int64{}}
+			return nil
+		}); err != nil {
+			return err
+		}
+		return errors.Join(
+			each(conn, countStates, nil, func(r *row) error {
+				return count(r, func(b *ledger.FileBalance) {
+					state, n := ledger.OrderState(r.text()), r.int()
+					b.ByState[state] = n
+					b.Orders += n
+				})
+			}),
+			each(conn, sumPostings, nil, func(r *row) error {
+				return count(r, func(b *ledger.FileBalance) { b.Acknowledged, b.Rejected = r.int(), r.int() })
+			}),
+			each(conn, countMoves, nil, func(r *row) error {
+				return count(r, func(b *ledger.FileBalance) { b.Moved = r.int() })
+			}),
+		)
+	})
+	if err != nil {
+		return nil, err
+	}
+	counted := make(map[int64]ledger.FileBalance, len(balances))
+	for id, b := range balances {
+		b.Outstanding = b.ByState[ledger.SentO] + b.ByState[ledger.PlannedO]
+		counted[id] = *b
+	}
+	return counted, nil
+}
+
+const (
+	countStates = "SELECT bureau_file_id, state, count(*) FROM orders INDEXED BY orders_by_state WHERE bureau_file_id IS NOT NULL GROUP BY bureau_file_id, state"
+	sumPostings = "SELECT bureau_file_id, sum(acked), sum(rejected) FROM events INDEXED BY events_postings WHERE acked <> 0 OR rejected <> 0 GROUP BY bureau_file_id"
+	countMoves  = "SELECT from_file, count(*) FROM order_moves GROUP BY from_file"
+)
+
+// EachUnderWay goes through the files in the order in which they were sent.
+func (l *Ledger) EachUnderWay(ctx context.Context, states []ledger.OrderState, fn func(o *ledger.Order, since time.Time) error) error {
+	return l.stream(ctx, "read the orders under way", func(conn *sqlite.Conn) error {
+		readers, err := l.newStateReaders(conn, states)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			for _, s := range readers {
+				_ = s.stmt.Finalize()
+			}
+		}()
+		return each(conn, "SELECT id FROM bureau_files WHERE recipient <> ? ORDER BY sent_at, id", []any{config.CardSystem}, func(r *row) error {
+			return mergeStates(readers, r.int(), fn)
+		})
+	})
+}
+
+// stateReader gives the orders of one state of a file, by uid.
+type stateReader struct {
+	ledger *Ledger
+	runs   runNames
+	stmt   *sqlite.Stmt
+	order  *ledger.Order // next one, nil after the last
+	since  time.Time
+}
+
+// newStateReaders makes a statement of its own for each state: together they
+// give the orders of a file by uid without sorting them.
+func (l *Ledger) newStateReaders(conn *sqlite.Conn, states []ledger.OrderState) (readers []*stateReader, err error) {
+	runs := newRunNames(conn)
+	wanted := slices.Clone(states)
+	slices.Sort(wanted)
+	for _, state := range slices.Compact(wanted) {
+		stmt, _, err := conn.PrepareTransient(`SELECT coalesce((SELECT e.at FROM events e WHERE e.order_id = o.id AND e.state = o.state ORDER BY e.id DESC LIMIT 1), o.closed_at), ` +
+			shortOrderColumns + ` FROM orders o INDEXED BY orders_by_state` + orderTables + ` WHERE o.bureau_file_id = ? AND o.state = ? ORDER BY o.uid`)
+		if err != nil {
+			for _, s := range readers {
+				_ = s.stmt.Finalize()
+			}
+			return nil, err
+		}
+		stmt.BindText(2, string(state))
+		readers = append(readers, &stateReader{ledger: l, runs: runs, stmt: stmt})
+	}
+	return readers, nil
+}
+
+// next steps to the next order.
+func (s *stateReader) next() error {
+	s.order = nil
+	found, err := s.stmt.Step()
+	if err != nil || !found {
+		return err
+	}
+	r := &row{stmt: s.stmt}
+	s.since = r.time()
+	if s.order, err = s.ledger.scanOrder(r, s.runs); err != nil {
+		return err
+	}
+	switch s.order.State {
+	case ledger.SentO, ledger.PlannedO:
+		s.since = s.order.SentAt
+	}
+	return nil
+}
+
+func mergeStates(readers []*stateReader, file int64, fn func(*ledger.Order, time.Time) error) error {
+	for _, s := range readers {
+		if err := s.stmt.Reset(); err != nil {
+			return err
+		}
+		s.stmt.BindInt64(1, file)
+		if err := s.next(); err != nil {
+			return err
+		}
+	}
+	for {
+		var first *stateReader
+		for _, s := range readers {
+			if s.order != nil && (first == nil || s.order.UID < first.order.UID) {
+				first = s
+			}
+		}
+		if first == nil {
+			return nil
+		}
+		if err := fn(first.order, first.since); err != nil {
+			return callback(err)
+		}
+		if err := first.next(); err != nil {
+			return err
+		}
+	}
+}
+
+// EachEvent gives the events of orders that became known in a run.
+func (l *Ledger) EachEvent(ctx context.Context, runID string, fn func(*ledger.ToldEvent) error) error {
+	return l.stream(ctx, "read the events of run "+runID, func(conn *sqlite.Conn) error {
+		run, err := namedRun(conn, runID)
+		if err != nil {
+			return err
+		}
+		runs := newRunNames(conn)
+		return each(conn, "SELECT o.uid, "+eventColumns+", c.id, c.program_id, c.account_id, c.customer_id, c.status, "+shortOrderColumns+
+			" FROM events e INDEXED BY events_of_run JOIN orders o ON o.id = e.order_id"+orderTables+
+			" LEFT JOIN cards c ON c.id = o.embossed_card_id WHERE e.run = ? ORDER BY e.id", []any{run}, func(r *row) error {
+			told, err := l.scanTold(r, runs)
+			if err != nil {
+				return err
+			}
+			return callback(fn(told))
+		})
+	})
+}
+
+func (l *Ledger) scanTold(r *row, runs runNames) (told *ledger.ToldEvent, err error) {
+	told = &ledger.ToldEvent{}
+	if told.Event, err = scanEvent(r, r.text(), runs); err != nil {
+		return nil, err
+	}
+	known := !r.null()
+	card := &ledger.CardFacts{ID: r.int(), ProgramID: r.text(), AccountID: r.text(), CustomerID: r.text(), Status: r.text()}
+	if known {
+		told.Card = card
+	}
+	told.Order, err = l.scanOrder(r, runs)
+	return told, err
+}
+
+// EventTallies counts in one pass over the rows, as tallies does.
+func (l *Ledger) EventTallies(ctx context.Context, runID string) (tallies []ledger.EventTally, err error) {
+	type counted struct {
+		file         int64
+		status, code string
+		disputed     bool
+	}
+	counts := map[counted]int64{}
+	err = l.read(ctx, "count the events of run "+runID, func(conn *sqlite.Conn) error {
+		run, err := namedRun(conn, runID)
+		if err != nil {
+			return err
+		}
+		if err := each(conn, "SELECT bureau_file_id, status, code, dispute <> '' FROM events INDEXED BY events_of_run WHERE run = ? AND order_id IS NOT NULL", []any{run},
+			func(r *row) error {
+				counts[counted{r.int(), r.text(), r.text(), r.bool()}]++
+				return nil
+			}); err != nil {
+			return err
+		}
+		at := map[ledger.EventTally]int{} // index into tallies, by a tally with N 0
+		for c, n := range counts {
+			bureau, err := recipientOf(conn, c.file)
+			if err != nil {
+				return fmt.Errorf("outgoing file %d: %w", c.file, err)
+			}
+			t := ledger.EventTally{Bureau: bureau, Status: c.status, Code: c.code, Disputed: c.disputed}
+			i, ok := at[t]
+			if !ok {
+				i = len(tallies)
+				at[t] = i
+				tallies = append(tallies, t)
+			}
+			tallies[i].N += n
+		}
+		return nil
+	})
+	return tallies, err
+}

@@ -1,0 +1,221 @@
+package batch
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"reemboss/batch/durable"
+	"reemboss/batch/ledger"
+	"reemboss/bureau"
+)
+
+// place puts a return file that is done with into returns/<bureau>/, or into
+// quarantine/ there beside its reason. The bytes are those that came, unless
+// they hold a card number in clear: then they stay sealed to us. The place is
+// recorded first, so that each step may be repeated.
+func (r *returnReader) place(ctx context.Context, file *ledger.ReturnFile) error {
+	n := r.n
+	folder := n.Path("returns", file.Bureau)
+	if file.Code != "" {
+		folder = filepath.Join(folder, "quarantine")
+	}
+	if file.Final == "" {
+		if err := durable.MkdirAll(folder); err != nil {
+			return err
+		}
+		sealed, err := n.returnHoldsPAN(ctx, file)
+		if err != nil {
+			return err
+		}
+		path, err := freeName(folder, file.Name, sealed)
+		if err != nil {
+			return err
+		}
+		file.Final = n.Relative(path)
+		if err := n.Ledger.UpdateReturn(ctx, *file, nil); err != nil {
+			return err
+		}
+	}
+	n.at("collect/placed")
+	if err := n.copyHeld(file); err != nil {
+		return err
+	}
+	what := "return.applied"
+	file.State = ledger.ReturnApplied
+	if file.Code != "" {
+		what, file.State = "return.quarantined", ledger.ReturnQuarantined
+		if err := n.writeReason(file); err != nil {
+			return err
+		}
+	}
+	held := n.Path(file.Held)
+	if file.State == ledger.ReturnApplied {
+		file.Held = ""
+	}
+	entry := n.entry(what, printable(file.Name), fmt.Sprintf("bureau %s, sha256 %s, %s", file.Bureau, file.SHA256, file.Code))
+	if err := n.Ledger.UpdateReturn(ctx, *file, &entry); err != nil {
+		return err
+	}
+	n.at("collect/done")
+	if file.State == ledger.ReturnApplied {
+		return durable.Remove(held)
+	}
+	return nil // a quarantined one may be read again: its bytes stay held until a person dismisses it
+}
+
+// freeName finds a name in folder that neither a file nor its companion has: a.csv, then a-2.csv …
+func freeName(folder, name string, sealed bool) (string, error) {
+	name = printableName(name)
+	ext := extension(name)
+	base := strings.TrimSuffix(name, ext)
+	for i := 1; ; i++ {
+		candidate := base + ext
+		if i > 1 {
+			candidate = fmt.Sprintf("%s-%d%s", base, i, ext)
+		}
+		if sealed {
+			candidate += ".pgp"
+		}
+		path := filepath.Join(folder, candidate)
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return path, nil
+		} else if err != nil {
+			return "", err
+		}
+	}
+}
+
+// extension is that of a name, with the one before .pgp: .csv, .csv.pgp.
+func extension(name string) string {
+	ext := filepath.Ext(name)
+	if ext == ".pgp" {
+		ext = filepath.Ext(strings.TrimSuffix(name, ext)) + ext
+	}
+	return ext
+}
+
+// printableName is a bureau's file name as we dare to use it: a plain name without control characters.
+func printableName(name string) string {
+	name = strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f || c == '/' || c == '\\' {
+			return '_'
+		}
+		return c
+	}, limit(name, 200))
+	if strings.Trim(name, ".") == "" {
+		return "return"
+	}
+	return name
+}
+
+// heldBytes opens what lies sealed in state/returns and gives the bytes as they came.
+func (n *Night) heldBytes(held string, read func(io.Reader) error) error {
+	f, err := os.Open(n.Path(held))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	came, verdict := bureau.Open(f, n.ownKey, []*bureau.Key{n.ownKey})
+	if err := read(came); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, came); err != nil {
+		return fmt.Errorf("what is held in %s: %w", held, err)
+	}
+	if _, err := verdict(); err != nil {
+		return fmt.Errorf("what is held in %s: %w", held, err)
+	}
+	return nil
+}
+
+// returnHoldsPAN says whether the bytes as they came hold a card number of ours in clear.
+func (n *Night) returnHoldsPAN(ctx context.Context, file *ledger.ReturnFile) (holds bool, err error) {
+	err = n.heldBytes(file.Held, func(came io.Reader) error {
+		scan := &panScan{registry: n.Ledger, ours: n.ourNumber}
+		if err := scan.stream(ctx, came); err != nil {
+			return err
+		}
+		holds = scan.found
+		return nil
+	})
+	return holds, err
+}
+
+// copyHeld writes a held file to its last place: as it came, or sealed to us where the name says so.
+func (n *Night) copyHeld(file *ledger.ReturnFile) error {
+	final := n.Path(file.Final)
+	if strings.HasSuffix(final, extension(printableName(file.Name))+".pgp") {
+		return n.heldBytes(file.Held, func(came io.Reader) error { return n.sealStream(came, final, file.Name) })
+	}
+	return durable.Write(final, func(w io.Writer) error {
+		return n.heldBytes(file.Held, func(came io.Reader) error {
+			_, err := io.Copy(w, came)
+			return err
+		})
+	})
+}
+
+// writeReason writes, beside a quarantined file, why it is there.
+func (n *Night) writeReason(file *ledger.ReturnFile) error {
+	return durable.Write(n.Path(file.Final)+".result.csv", func(w io.Writer) error {
+		out := csv.NewWriter(w)
+		for _, row := range [][]string{
+			{"bureau", "file", "line", "code", "message", "sha256", "size"},
+			{file.Bureau, file.Name, "0", file.Code, file.Detail, file.SHA256, strconv.FormatInt(file.Size, 10)},
+		} {
+			if err := out.Write(row); err != nil {
+				return err
+			}
+		}
+		out.Flush()
+		return out.Error()
+	})
+}
+
+// peeked looks at the first bytes of a stream without taking them.
+type peeked struct {
+	r     io.Reader
+	head  []byte
+	asked bool
+}
+
+func (p *peeked) some() bool {
+	if !p.asked {
+		p.asked = true
+		p.head = make([]byte, 14)
+		k, _ := io.ReadFull(p.r, p.head) //nolint:errcheck // the reader tells it again
+		p.head = p.head[:k]
+	}
+	return len(p.head) > 0
+}
+
+// sealed: a PGP message, armoured or binary (a packet of an encrypted session key, RFC 9580 4.2 and 5.1).
+func (p *peeked) sealed() bool {
+	if !p.some() {
+		return false
+	}
+	switch p.head[0] {
+	case 0x84, 0x85, 0x86, 0xc1:
+		return true
+	}
+	return bytes.HasPrefix(p.head, []byte("-----BEGIN PGP"))
+}
+
+// Read implements [io.Reader].
+func (p *peeked) Read(b []byte) (int, error) {
+	if len(p.head) > 0 {
+		k := copy(b, p.head)
+		p.head = p.head[k:]
+		return k, nil
+	}
+	return p.r.Read(b)
+}

@@ -1,0 +1,188 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"reemboss/batch/durable"
+	"reemboss/batch/ledger"
+	"reemboss/batch/rules"
+	"reemboss/formats/returns"
+)
+
+// What a person decides about what a bureau sent back. Each act is recorded with its reason in the audit chain.
+
+// Settlement is the word of a person.
+type Settlement string
+
+// The words. Keep and Take are for a disputed event, ReadAgain and Dismiss for a quarantined return file.
+const (
+	Keep      Settlement = "keep"       // what is known stands
+	Take      Settlement = "take"       // the event counts, whatever it contradicts
+	ReadAgain Settlement = "read-again" // what was wrong on our side is mended
+	Dismiss   Settlement = "dismiss"    // nothing of the file will be used
+)
+
+// Settle settles a disputed event (what is its number) or a quarantined return
+// file (what is its name) and says in one sentence what follows.
+func (n *Night) Settle(ctx context.Context, what string, word Settlement, reason string) (string, error) {
+	if err := given(reason); err != nil {
+		return "", err
+	}
+	switch word {
+	case Keep, Take:
+		id, err := strconv.ParseInt(what, 10, 64)
+		if err != nil {
+			return "", setup("--%s settles an event, and %s is no event's number; the report and reemboss card show it", word, printable(what))
+		}
+		return n.settleEvent(ctx, id, word, reason)
+	}
+	return n.settleReturn(ctx, what, word, reason)
+}
+
+func (n *Night) settleEvent(ctx context.Context, id int64, word Settlement, reason string) (string, error) {
+	e, err := n.Ledger.Event(ctx, id)
+	switch {
+	case errors.Is(err, ledger.ErrNotFound):
+		return "", setup("there is no event %d; the report and reemboss card show the numbers of those that wait", id)
+	case err != nil:
+		return "", err
+	case e.Dispute == "":
+		return "", setup("event %d is not disputed; there is nothing to settle", id)
+	case !e.SettledAt.IsZero():
+		return "", setup("event %d was settled on %s (%s)", id, e.SettledAt.UTC().Format("2006-01-02"), e.Settlement)
+	}
+	subject := e.UID
+	if subject == "" {
+		subject = fmt.Sprintf("bureau file %d", e.FileID)
+	}
+	entry := n.entry("event.settled", subject, fmt.Sprintf("event %d %s: %s: %s", id, e.Status, word, reason))
+	if word == Keep {
+		err := n.Ledger.SettleEvent(ctx, id, n.Now(), fmt.Sprintf("kept by %s: %s", n.who, reason), nil, "", nil, entry)
+		return fmt.Sprintf("What was known stands; event %d (%s) counts for nothing.", id, e.Status), err
+	}
+	settlement := fmt.Sprintf("taken by %s: %s", n.who, reason)
+	if e.UID == "" {
+		return n.takeFileEvent(ctx, e, settlement, entry)
+	}
+	return n.takeEvent(ctx, e, settlement, entry)
+}
+
+// takeEvent makes an order what a disputed event says.
+func (n *Night) takeEvent(ctx context.Context, e ledger.Event, settlement string, entry ledger.AuditEntry) (string, error) {
+	found, err := n.Ledger.Shipments(ctx, []string{e.UID})
+	if err != nil {
+		return "", err
+	}
+	s := found[e.UID]
+	switch {
+	case s == nil:
+		return "", setup("the order of event %d is not in the ledger", e.ID)
+	case s.State == ledger.Queued:
+		return "", setup("the card waits for the bureau's next file, so nothing can have happened to it; settle event %d with --keep", e.ID)
+	case s.State == ledger.PlannedO:
+		return "", setup("the bureau does not have %s, the card's file (reemboss status); send it again or cancel it first", s.FileName)
+	}
+	taken := e
+	taken.ID, taken.Source, taken.Dispute, taken.RecordedAt, taken.RunID = 0, ledger.FromPerson, "", n.Now(), ""
+	turn := rules.Take(string(s.State), rules.Happened{Status: e.Status, At: e.At, Code: e.Code, Source: ledger.FromPerson})
+	taken.State, taken.Acked, taken.Rejected = ledger.OrderState(turn.State), turn.Acked, turn.Rejected
+	if err := n.Ledger.SettleEvent(ctx, e.ID, n.Now(), settlement, &taken, s.State, nil, entry); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("The card is now %s (it was %s).", taken.State, s.State), nil
+}
+
+// takeFileEvent lets a disputed answer about a whole file count.
+func (n *Night) takeFileEvent(ctx context.Context, e ledger.Event, settlement string, entry ledger.AuditEntry) (string, error) {
+	f, err := n.fileByID(ctx, e.FileID)
+	if err != nil {
+		return "", err
+	}
+	taken := e
+	taken.ID, taken.Source, taken.Dispute, taken.RecordedAt, taken.RunID = 0, ledger.FromPerson, "", n.Now(), ""
+	answer := ledger.FileAnswer{Event: taken, Delivered: f.State == ledger.Undecided || f.State == ledger.Renaming,
+		Acknowledge: e.Status == returns.Received, Refuse: e.Status == returns.Refused}
+	if !answer.Delivered && f.State != ledger.Sent {
+		return "", setup("%s is %s: what the bureau says of it cannot count; settle event %d with --keep", f.Name, f.State, e.ID)
+	}
+	said := "acknowledged; every card of it that was outstanding is"
+	if answer.Refuse {
+		said = "refused; send it again or cancel it"
+	}
+	if answer.Delivered {
+		answer.Evidence = []byte(fmt.Sprintf(`{"decided_by":%q,"event":%d}`, n.who, e.ID))
+	}
+	if err := n.Ledger.SettleEvent(ctx, e.ID, n.Now(), settlement, nil, "", &answer, entry); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s counts as %s.", f.Name, said), n.marks.raise(ctx, n.Ledger)
+}
+
+func (n *Night) fileByID(ctx context.Context, id int64) (ledger.BureauFile, error) {
+	files, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{})
+	for _, f := range files {
+		if f.ID == id {
+			return f, err
+		}
+	}
+	if err == nil {
+		err = fmt.Errorf("bureau file %d: %w", id, ledger.ErrNotFound)
+	}
+	return ledger.BureauFile{}, err
+}
+
+// settleReturn settles a quarantined return file.
+func (n *Night) settleReturn(ctx context.Context, name string, word Settlement, reason string) (string, error) {
+	file, err := n.quarantined(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	entry := n.entry("return.settled", printable(file.Name), string(word)+": "+reason)
+	if word == ReadAgain {
+		if err := n.Ledger.RewindReturn(ctx, file.ID, entry); err != nil {
+			return "", err
+		}
+		for _, path := range []string{n.Path(file.Final), n.Path(file.Final) + ".result.csv"} {
+			if err := durable.Remove(path); err != nil {
+				return "", err
+			}
+		}
+		return fmt.Sprintf("The next run reads %s again.", printable(file.Name)), nil
+	}
+	held := n.Path(file.Held)
+	file.State, file.Held = ledger.ReturnDismissed, ""
+	if err := n.Ledger.UpdateReturn(ctx, file, &entry); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s is dismissed; it stays in %s and nothing of it is used.", printable(file.Name), file.Final), durable.Remove(held)
+}
+
+// quarantined finds a quarantined return file by its name, or by where it lies.
+func (n *Night) quarantined(ctx context.Context, name string) (ledger.ReturnFile, error) {
+	files, err := n.Ledger.ReturnFiles(ctx, ledger.ReturnQuery{States: []ledger.ReturnState{ledger.ReturnQuarantined}})
+	if err != nil {
+		return ledger.ReturnFile{}, err
+	}
+	var found []ledger.ReturnFile
+	for _, f := range files {
+		if f.Name == name || f.Final == name || filepath.Base(f.Final) == filepath.Base(name) {
+			found = append(found, f)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return ledger.ReturnFile{}, setup("no quarantined return file is called %s; reemboss status lists them", printable(name))
+	case 1:
+		return found[0], nil
+	}
+	var places []string
+	for _, f := range found {
+		places = append(places, f.Final)
+	}
+	return ledger.ReturnFile{}, setup("several quarantined return files are called %s; name one by its place: %s", printable(name), strings.Join(places, ", "))
+}
