@@ -112,7 +112,7 @@ func (r *returnReader) check(ctx context.Context, file *ledger.ReturnFile) (*ret
 		var err error
 		summary, err = format.Read(clear, func(l *returns.Line) error {
 			if first == nil {
-				first = r.foreign(file.Bureau, l)
+				first = r.foreign(ctx, file.Bureau, l)
 			}
 			return ctx.Err()
 		}, func(*returns.Bad) error { return ctx.Err() })
@@ -130,7 +130,7 @@ func (r *returnReader) check(ctx context.Context, file *ledger.ReturnFile) (*ret
 }
 
 // foreign says why a line cannot belong to what we sent to this bureau.
-func (r *returnReader) foreign(name string, l *returns.Line) *returnTrouble {
+func (r *returnReader) foreign(ctx context.Context, name string, l *returns.Line) *returnTrouble {
 	if l.FileName == "" && l.Sequence == 0 {
 		return nil
 	}
@@ -138,11 +138,12 @@ func (r *returnReader) foreign(name string, l *returns.Line) *returnTrouble {
 	if told == "" {
 		told = fmt.Sprintf("the file number %d", l.Sequence)
 	}
+	told = r.n.masker(ctx)(printable(told))
 	switch f := r.files.find(name, l); {
 	case f == nil:
-		return &returnTrouble{code: returnFileUnknown, detail: fmt.Sprintf("Line %d speaks of %s, and no file of ours has ever had that name; nothing of it was used. Ask the bureau whose file it is.", l.Number, printable(told))}
+		return &returnTrouble{code: returnFileUnknown, detail: fmt.Sprintf("Line %d speaks of %s, and no file of ours has ever had that name; nothing of it was used. Ask the bureau whose file it is.", l.Number, told)}
 	case f.Recipient != name:
-		return &returnTrouble{code: returnOtherBureau, detail: fmt.Sprintf("Line %d speaks of %s, which went to %s and not to %s; nothing of it was used. Ask both bureaus how it came here.", l.Number, printable(told), f.Recipient, name)}
+		return &returnTrouble{code: returnOtherBureau, detail: fmt.Sprintf("Line %d speaks of %s, which went to %s and not to %s; nothing of it was used. Ask both bureaus how it came here.", l.Number, told, f.Recipient, name)}
 	}
 	return nil
 }

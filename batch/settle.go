@@ -89,6 +89,7 @@ func (n *Night) takeEvent(ctx context.Context, e ledger.Event, settlement string
 	}
 	taken := e
 	taken.ID, taken.Source, taken.Dispute, taken.RecordedAt, taken.RunID = 0, ledger.FromPerson, "", n.Now(), ""
+	taken.FileID = s.BureauFileID // its card may have gone into another file since
 	turn := rules.Take(string(s.State), rules.Happened{Status: e.Status, At: e.At, Code: e.Code, Source: ledger.FromPerson})
 	taken.State, taken.Acked, taken.Rejected = ledger.OrderState(turn.State), turn.Acked, turn.Rejected
 	if err := n.Ledger.SettleEvent(ctx, e.ID, n.Now(), settlement, &taken, s.State, nil, entry); err != nil {

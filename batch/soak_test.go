@@ -53,10 +53,10 @@ type soak struct {
 	*bench
 	seed, night, perNight int
 	dice                  *rand.Rand
-	cards                 int64            // 1 … cards are in the registry
-	status                map[int64]string // as the card master has it
-	away                  map[string]string
-	answered              int // answers that the nights told
+	cards                 int64             // 1 … cards are in the registry
+	status                map[int64]string  // as the card master has it
+	away                  map[string]string // final name at a bureau that a transfer lost → where it is: "" nowhere, a path, "there", "told"
+	answered              int               // answers that the nights told
 	rows, orders          int
 	undecided, decided    int
 	refused, cancelled    int
@@ -209,7 +209,7 @@ func (s *soak) lossyTransfers(n *Night) {
 // giveBack puts what the bureau took where it reads it.
 func (s *soak) giveBack() {
 	for final, hidden := range s.away {
-		if hidden == "" {
+		if !filepath.IsAbs(hidden) { // lost for ever, or given back before
 			continue
 		}
 		if err := os.Rename(hidden, final); err != nil {

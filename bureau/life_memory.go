@@ -104,10 +104,15 @@ func (m *lifeMemory) file(name string) *lifeFile {
 	return nil
 }
 
-// knows: the name is given away. One whose refusal was told is free again.
+// knows: a file of that name came and is being made. One whose refusal was told begins a new life.
 func (m *lifeMemory) knows(name string) bool {
 	f := m.file(name)
 	return f != nil && !f.Refused
+}
+
+// isCopy: this very file came before and is being made.
+func (m *lifeMemory) isCopy(name, sha256 string) bool {
+	return m.knows(name) && m.file(name).SHA256 == sha256
 }
 
 // add remembers a file that came, the uids before the entry.
@@ -128,6 +133,9 @@ func (m *lifeMemory) add(r Received, received time.Time) error {
 	default:
 		f.Sequence = contents.Sequence()
 		uids := contents.TakeUIDs()
+		if f.Unusable != "" { // and the first file's cards stay what they are
+			break
+		}
 		f.Cards = int64(len(uids))
 		if err := m.writeUIDs(r.Name, uids); err != nil {
 			return err

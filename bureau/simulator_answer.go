@@ -127,26 +127,13 @@ func (s *Simulator) note(r Received) error {
 		return fmt.Errorf("note %s: %w", r.Name, err)
 	}
 	defer unlock()
-	if memory.knows(r.Name) {
+	if memory.isCopy(r.Name, r.SHA256) {
 		return nil
 	}
 	if err := memory.add(r, came); err != nil {
 		return fmt.Errorf("note %s: %w", r.Name, err)
 	}
 	return nil
-}
-
-// remembers: the name was given to a file that the bureau took, in this process or another.
-func (s *Simulator) remembers(name string) bool {
-	if s.config.Life == nil {
-		return false
-	}
-	memory, err := readLife(s.config.Dir)
-	if err != nil {
-		s.config.Log("simulated bureau %s: %v", s.config.Name, err)
-		return true // no name is given twice for want of memory
-	}
-	return memory.knows(name)
 }
 
 // answersUntil gives what is due of every file, and moves the memory (not yet saved) there.

@@ -189,13 +189,14 @@ func (v *visit) Filewrite(r *sftp.Request) (io.WriterAt, error) {
 	return &arriving{visit: v, name: n, file: f}, nil
 }
 
-// taken: a final name is given once, even where the file was moved away since;
-// one that was refused may come again.
+// taken: a final name is given once in a simulator's life, even where the file
+// was moved away since. In its next life a file that somebody took out of the
+// folder may come again; [Simulator.note] sees whether it is the same.
 func (v *visit) taken(n string) bool {
 	v.simulator.mu.Lock()
+	defer v.simulator.mu.Unlock()
 	_, known := v.simulator.received[n]
-	v.simulator.mu.Unlock()
-	return known || v.simulator.remembers(n)
+	return known
 }
 
 // arriving is a file that is being written.

@@ -88,7 +88,7 @@ type BureauAge struct {
 
 // AgeBucket counts outstanding cards by working days since they were sent.
 type AgeBucket struct {
-	WorkingDays string `json:"working_days"` // today, 1, 2, 3–5, 6–10, over 10
+	WorkingDays string `json:"working_days"` // today, 1, 2, 3-5, 6-10, over 10
 	Cards       int64  `json:"cards"`
 }
 
@@ -113,7 +113,7 @@ type Late struct {
 var ageBuckets = []struct {
 	name string
 	upTo int
-}{{"today", 0}, {"1", 1}, {"2", 2}, {"3–5", 5}, {"6–10", 10}, {"over 10", int(^uint(0) >> 1)}}
+}{{"today", 0}, {"1", 1}, {"2", 2}, {"3-5", 5}, {"6-10", 10}, {"over 10", int(^uint(0) >> 1)}}
 
 func newBureauAge() *BureauAge {
 	age := &BureauAge{Buckets: make([]AgeBucket, len(ageBuckets)), Late: []Late{}}

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -22,7 +21,9 @@ func (r *Reconciliation) writeBook(w io.Writer) error {
 	if err := b.dress(); err != nil {
 		return err
 	}
-	for i, write := range []func(*Reconciliation) error{b.summary, b.files, b.byCode, b.byReason, b.byProduct, b.refusals, b.waiting} {
+	for i, write := range []func(*Reconciliation) error{
+		b.summary, b.needs, b.balances, b.files, b.bureaus, b.ageing, b.nights, b.returns, b.events, b.byCode, b.byReason, b.byProduct, b.refusals, b.waiting,
+	} {
 		if err := write(r); err != nil {
 			return fmt.Errorf("sheet %d: %w", i+1, err)
 		}
@@ -91,6 +92,11 @@ const (
 
 // sheet writes a table: a frozen header with a filter, text as text, numbers as numbers.
 func (b *book) sheet(name string, columns []column, rows int, row func(i int) []any) error {
+	return b.sheetWith(name, columns, rows, row, func() error { return nil })
+}
+
+// sheetWith writes a table and then draws what belongs to it.
+func (b *book) sheetWith(name string, columns []column, rows int, row func(i int) []any, draw func() error) error {
 	if err := b.newSheet(name); err != nil {
 		return err
 	}
@@ -125,6 +131,9 @@ func (b *book) sheet(name string, columns []column, rows int, row func(i int) []
 		return err
 	}
 	if err := b.file.AutoFilter(name, "A1:"+last, nil); err != nil { // before Flush, which writes it
+		return err
+	}
+	if err := draw(); err != nil { // likewise
 		return err
 	}
 	err = b.file.SetDefinedName(&excelize.DefinedName{Name: "_xlnm.Print_Titles", RefersTo: "'" + name + "'!$1:$1", Scope: name})
@@ -165,8 +174,16 @@ func height(lines int) []excelize.RowOpts {
 }
 
 // wrapped is the number of lines that text takes in a cell of so many
-// characters: broken at spaces, a longer word wherever the line ends.
+// characters: broken at line ends and spaces, a longer word wherever the line ends.
 func wrapped(text string, width int) int {
+	lines := 0
+	for line := range strings.SplitSeq(text, "\n") {
+		lines += wrappedLine(line, width)
+	}
+	return lines
+}
+
+func wrappedLine(text string, width int) int {
 	lines, used := 1, 0
 	for word := range strings.FieldsSeq(text) {
 		n := utf8.RuneCountInString(word)
@@ -200,18 +217,6 @@ func (b *book) newSheet(name string) error {
 	return b.file.SetPageLayout(name, &excelize.PageLayoutOptions{Orientation: &landscape, Size: &a4, FitToWidth: &one, FitToHeight: &endless})
 }
 
-func (b *book) files(r *Reconciliation) error {
-	files := append(slices.Clone(r.Files), r.CardSystemFiles...)
-	return b.sheet("Files", []column{
-		{"bureau", 13, words}, {"name", 42, words}, {"sequence", 13, numbers}, {"records", 12, numbers}, {"size", 13, numbers}, {"state", 13, words},
-		{"sent", 10, numbers}, {"acknowledged", 18, numbers}, {"rejected", 13, numbers}, {"outstanding", 16, numbers}, {"run_id", 16, words},
-		{"error", 44, words}, {"sha256", 26, digest},
-	}, len(files), func(i int) []any {
-		f := files[i]
-		return []any{f.Bureau, f.Name, f.Sequence, f.Records, f.Size, string(f.State), f.Sent, f.Acknowledged, f.Rejected, f.Outstanding, f.RunID, f.Error, f.SHA256}
-	})
-}
-
 func (b *book) byCode(r *Reconciliation) error {
 	return b.sheet("By code", []column{{"outcome", 14, words}, {"code", 34, words}, {"rows", 12, numbers}, {"meaning", 56, words}}, len(r.ByCode), func(i int) []any {
 		c := r.ByCode[i]
@@ -223,18 +228,6 @@ func (b *book) byCode(r *Reconciliation) error {
 var outcomeColumns = []column{{"read", 12, numbers}, {"accepted", 13, numbers}, {"refused", 12, numbers}, {"duplicate", 14, numbers}, {"held", 12, numbers}}
 
 func (o Outcomes) values() []any { return []any{o.Read, o.Accepted, o.Refused, o.Duplicate, o.Held} }
-
-func (b *book) byReason(r *Reconciliation) error {
-	columns := append([]column{{"request", 14, words}, {"reason", 11, numbers}, {"name", 28, words}}, outcomeColumns...)
-	return b.sheet("By reason", columns, len(r.ByReason), func(i int) []any {
-		c := r.ByReason[i]
-		var reason any = c.Reason
-		if c.Reason == 0 {
-			reason = ""
-		}
-		return append([]any{c.Request, reason, c.Name}, c.values()...)
-	})
-}
 
 func (b *book) byProduct(r *Reconciliation) error {
 	return b.sheet("By product", append([]column{{"product", 28, words}}, outcomeColumns...), len(r.ByProduct), func(i int) []any {

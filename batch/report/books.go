@@ -110,6 +110,7 @@ func (b *books) show(f *ledger.BureauFile) BureauFile {
 		shown.SentAt = &at
 	}
 	if f.Recipient == config.CardSystem {
+		shown.Balanced = true
 		if f.State == ledger.Sent {
 			shown.Sent, shown.Outstanding = f.Records, f.Records
 		}
@@ -183,9 +184,9 @@ func contradictions(f *ledger.BureauFile, b ledger.FileBalance) []Balance {
 	return list
 }
 
-// settlement of every file: listed one by one are those of this run, those
-// that are not settled, those of which something became known in this run, and
-// those whose books do not balance, whatever their age.
+// listFiles chooses the files that are listed one by one: those of this run,
+// those that are not settled, those of which something became known in this
+// run, and those whose books do not balance, whatever their age.
 func (g *gathering) listFiles() {
 	for i := range g.files {
 		f := &g.files[i]

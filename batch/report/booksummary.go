@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/xuri/excelize/v2"
 )
@@ -9,7 +10,7 @@ import (
 const summarySheet = "Summary"
 
 // summaryColumns are those of the first sheet, which has no one heading.
-var summaryColumns = []column{{"", 50, words}, {"", 17, words}, {"", 62, words}, {"", 50, words}}
+var summaryColumns = []column{{"", 50, words}, {"", 17, words}, {"", 62, words}, {"", 66, words}}
 
 // summaryWriter writes the first sheet line by line and keeps the first error.
 type summaryWriter struct {
@@ -19,7 +20,7 @@ type summaryWriter struct {
 	err    error
 }
 
-// summary is the first sheet: verdict, balances, what needs a person, counts with a chart.
+// summary is the first sheet: verdict, counts with a chart, balances, what needs a person.
 func (b *book) summary(r *Reconciliation) error {
 	if err := b.newSheet(summarySheet); err != nil {
 		return err
@@ -35,8 +36,12 @@ func (b *book) summary(r *Reconciliation) error {
 		}
 	}
 	w.verdict(r)
+	w.counts(r)
 	w.head("Balance", "", "In numbers", "")
 	for _, eq := range r.Balances {
+		if eq.ofFile && eq.Holds {
+			continue
+		}
 		w.put(eq.Name, b.holds(eq.Holds), eq.String())
 		w.merge("C", "D")
 	}
@@ -44,7 +49,7 @@ func (b *book) summary(r *Reconciliation) error {
 		w.head("Needs a person", "", "Why", "Command")
 	}
 	for _, n := range r.NeedsPerson {
-		w.put(n.What, "", n.Why, n.Command)
+		w.put(n.What, "", n.Why, strings.Join(n.Choices(), "\nor "))
 	}
 	if len(r.Warnings)+len(r.Notes) > 0 {
 		w.head("Warnings and notes", "", "", "")
@@ -55,7 +60,6 @@ func (b *book) summary(r *Reconciliation) error {
 	for _, text := range r.Notes {
 		w.remark(text)
 	}
-	w.counts(r)
 	if w.err != nil {
 		return w.err
 	}
@@ -75,7 +79,9 @@ func (w *summaryWriter) counts(r *Reconciliation) {
 	for _, t := range r.counts() {
 		w.put(t.Name, t.N)
 	}
-	last := w.line - len(r.counts()) + 5 // read, then the four outcomes
+	w.put("sent and not answered, all files", r.Outstanding)
+	w.put("answered and on their way, all files", r.UnderWay)
+	last := w.line - 2 - len(r.counts()) + 5 // read, then the four outcomes
 	if w.err == nil && r.Read > 0 {
 		w.err = w.book.chart(last-3, last) // before Flush, which writes the reference to it
 	}
@@ -150,6 +156,6 @@ func (b *book) chart(first, last int) error {
 		PlotArea:  excelize.ChartPlotArea{ShowVal: true},
 		YAxis:     excelize.ChartAxis{None: true},
 		XAxis:     excelize.ChartAxis{ReverseOrder: true, Font: dark},
-		Dimension: excelize.ChartDimension{Width: 440, Height: 220},
+		Dimension: excelize.ChartDimension{Width: 440, Height: 185},
 	})
 }

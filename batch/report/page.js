@@ -18,6 +18,7 @@
       button.type = "button";
       th.textContent = "";
       th.appendChild(button);
+      th.appendChild(make("span", "paper", button.textContent)); // a heading that is repeated on paper does not show its button
       th.setAttribute("aria-sort", "none");
       button.addEventListener("click", function () {
         var down = th.getAttribute("aria-sort") === (numeric ? "none" : "ascending") || numeric && th.getAttribute("aria-sort") === "ascending";
@@ -31,6 +32,7 @@
       });
     });
 
+    if (rows.length < 2) return;
     var tools = make("div", "tools"), input = make("input"), shown = make("output");
     input.type = "search";
     input.placeholder = "Filter";

@@ -3,7 +3,10 @@ package report
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"html"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -88,5 +91,62 @@ func TestPageStandsEveryKindOfNight(t *testing.T) {
 		if exit := map[string]int{"rich": 4, "quiet": 0, "alarm": 4}[name]; rec.ExitCode != exit {
 			t.Errorf("%s: exit code %d, want %d: %v", name, rec.ExitCode, exit, rec.NeedsPerson)
 		}
+	}
+}
+
+// The policy lets in the page's own style and script by their hashes, and nothing else.
+func TestPolicyFitsThePage(t *testing.T) {
+	_, files := writeSmall(t)
+	page := string(files["reconciliation.html"])
+	policy := html.UnescapeString(regexp.MustCompile(`Content-Security-Policy" content="([^"]*)"`).FindStringSubmatch(page)[1])
+	if !strings.HasPrefix(policy, "default-src 'none'; ") || strings.Contains(policy, "unsafe") {
+		t.Errorf("policy %q", policy)
+	}
+	for _, tag := range []string{"style", "script"} {
+		text := regexp.MustCompile(`(?s)<`+tag+`>(.*?)</`+tag+`>`).FindAllStringSubmatch(page, -1)
+		if len(text) != 1 || !strings.Contains(policy, tag+"-src '"+policyHash(text[0][1])+"'") {
+			t.Errorf("the policy does not let in the one %s of the page", tag)
+		}
+	}
+	if found := regexp.MustCompile(`(?i)<[a-z]+ [^>]*(\son[a-z]+=|\sstyle=)[^>]*>`).FindString(page); found != "" {
+		t.Errorf("the policy stops %s", found)
+	}
+}
+
+func TestEveryListCanBeSorted(t *testing.T) {
+	for name, in := range nightsToShow(t) {
+		if _, err := WriteAll(context.Background(), in); err != nil {
+			t.Fatal(err)
+		}
+		page := string(folder(t, in.Dir)["reconciliation.html"])
+		for _, table := range regexp.MustCompile(`<table[^>]*>`).FindAllString(page, -1) {
+			if !strings.Contains(table, `class="balances"`) && !regexp.MustCompile(`class="sort" data-name="[a-z' ]+"`).MatchString(html.UnescapeString(table)) {
+				t.Errorf("%s: %s", name, table)
+			}
+		}
+	}
+}
+
+func TestLongListsAreCutAndSaySo(t *testing.T) {
+	m, e := richNight(t)
+	e.Bureaus = nil // nothing is known to be never answered: all of them are listed
+	for i := range m.sealed[:60] {
+		m.orders[m.sealed[i].ID][0].State = ledger.SentO
+	}
+	for i := range 300 {
+		m.sealed = append(m.sealed, ledger.BureauFile{ID: int64(1000 + i), Recipient: "beta", Sequence: int64(100 + i), Name: fmt.Sprintf("B%d", i), State: ledger.Written, RunID: runID, Records: 0})
+	}
+	in := smallInput(t)
+	in.Ledger, in.Extra = m, e
+	rec, err := WriteAll(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(folder(t, in.Dir)["reconciliation.html"])
+	if want := fmt.Sprintf("200 of %d; the others are in reconciliation.json", len(rec.Files)); !strings.Contains(page, want) {
+		t.Errorf("the page does not say %q", want)
+	}
+	if !strings.Contains(page, "reemboss_alpha_000001.xml.pgp</span>") {
+		t.Error("an old file that does not balance is not on the page")
 	}
 }

@@ -310,7 +310,9 @@ func TestBookHasItsSheets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	want := []string{"Summary", "Files", "By code", "By reason", "By product", "Refusals", "Waiting"}
+	want := []string{
+		"Summary", "Needs a person", "Balances", "Files", "Bureaus", "Ageing", "Last nights", "Returns", "Card events", "By code", "By reason", "By product", "Refusals", "Waiting",
+	}
 	if diff := cmp.Diff(want, f.GetSheetList()); diff != "" {
 		t.Error(diff)
 	}

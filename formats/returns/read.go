@@ -25,7 +25,7 @@ import (
 // break within a field is not expected, so that no bad line swallows the next.
 //
 // What looks like a card number is masked in Code, Description and Carrier, and
-// in everything of a Bad. FileName, UID and TrackingNumber of a Line come as they
+// in everything of a Bad but a uid of our form. FileName, UID and TrackingNumber of a Line come as they
 // are written, since they are looked up: nine of ten numbers that look like a
 // card are none, and only the caller's registry knows. A uid that looks like a
 // card number and not like one of ours makes its line bad.

@@ -118,3 +118,42 @@ func golden(t *testing.T, path string, got told) {
 		t.Errorf("%s differs (-want +got):\n%s", path, diff)
 	}
 }
+
+// The page on mappings shows the samples as they are.
+func TestThePageShowsTheSamples(t *testing.T) {
+	page, err := os.ReadFile("../../docs/returns.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mappings, err := filepath.Glob("../../testdata/returns/*/mapping.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range mappings {
+		mapping, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(page), "```yaml\n"+string(mapping)+"```") {
+			t.Errorf("docs/returns.md does not show %s as it is", path)
+		}
+	}
+	for _, key := range fieldNames {
+		if !strings.Contains(string(page), "`"+key+"`") {
+			t.Errorf("docs/returns.md does not name the field %s", key)
+		}
+	}
+}
+
+// The page's example of our own CSV is one.
+func TestThePageShowsOurCSV(t *testing.T) {
+	page, err := os.ReadFile("../../docs/returns.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(page), "```\n")
+	example, _, _ := strings.Cut(after, "```")
+	if got := mustRead(t, Standard(), example); got.Bad != nil || len(got.Lines) != 3 {
+		t.Errorf("%+v", got)
+	}
+}

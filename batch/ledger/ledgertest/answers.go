@@ -3,6 +3,7 @@ package ledgertest
 import (
 	"time"
 
+	"reemboss/batch/config"
 	"reemboss/batch/ledger"
 )
 
@@ -225,7 +226,7 @@ var cancelPromises = []promise{
 		d.embossings(1, "QUEUED", "QUEUED")
 		f := d.outgoing(file)
 		d.same("state", ledger.Void, f.State)
-		b := d.balance1(file)
+		b := d.balanceOf(file)
 		d.same("records, orders, moved, acknowledged, rejected, outstanding", [6]int64{3, 1, 2, 0, 1, 0}, [6]int64{b.Records, b.Orders, b.Moved, b.Acknowledged, b.Rejected, b.Outstanding})
 		next := d.plan(r, "alpha", 2, 2)
 		d.same("the cancelled file", []string{orders[1].UID}, d.fileUIDs(file))
@@ -283,7 +284,7 @@ var cancelPromises = []promise{
 		first := d.replacement(r, file, 1, 1, 900)
 		d.must(d.CommitChunk(d.ctx, first))
 		bureau := d.plan(r, "alpha", 1, 1)
-		told := d.plan(r, "card-system", 1, 1)
+		told := d.plan(r, config.CardSystem, 1, 1)
 		d.send(r, bureau, start)
 		second := d.replacement(r, file, 2, 2, 902)
 		d.must(d.CommitChunk(d.ctx, second))
@@ -298,7 +299,7 @@ var cancelPromises = []promise{
 		d.queues(ledger.Queue{Recipient: "alpha", Orders: 2})
 		d.same("the card system's file", []string{first.Orders[0].UID}, d.fileUIDs(told))
 		d.plan(r, "alpha", 3, 2)
-		d.same("still to be told", []string{second.Orders[0].UID}, d.queuedUIDs("card-system", 0))
+		d.same("still to be told", []string{second.Orders[0].UID}, d.queuedUIDs(config.CardSystem, 0))
 		d.same("the card system's file", []string{first.Orders[0].UID}, d.fileUIDs(told))
 	}},
 }

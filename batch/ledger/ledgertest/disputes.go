@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"reemboss/batch/config"
 	"reemboss/batch/ledger"
 )
 
@@ -183,7 +184,7 @@ var underWayPromises = []promise{
 		file := d.file(r, "a.csv")
 		d.must(d.CommitChunk(d.ctx, d.replacement(r, file, 1, 1, 900)))
 		one := d.plan(r, "alpha", 1, 1)
-		d.plan(r, "card-system", 1, 1)
+		d.plan(r, config.CardSystem, 1, 1)
 		balances, err := d.FileBalances(d.ctx)
 		d.must(err)
 		d.same("balances", map[int64]ledger.FileBalance{one: {

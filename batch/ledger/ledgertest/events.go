@@ -60,7 +60,7 @@ var eventPromises = []promise{
 		}
 		d.shipment(orders[0], ledger.Rejected, "ACKED", "PRODUCED", "REJECTED")
 		d.shipment(orders[2], ledger.Delivered, "SHIPPED", "DELIVERED")
-		d.same("by state", map[ledger.OrderState]int64{ledger.Rejected: 2, ledger.Delivered: 1}, d.balance1(file).ByState)
+		d.same("by state", map[ledger.OrderState]int64{ledger.Rejected: 2, ledger.Delivered: 1}, d.balanceOf(file).ByState)
 	}},
 	{"an order may have several events in a chunk, each from the state before it", func(d *desk) {
 		r := d.begin()
@@ -239,7 +239,7 @@ func (d *desk) shipment(o ledger.Order, state ledger.OrderState, events ...strin
 	d.same("events of order "+o.UID, events, got)
 }
 
-func (d *desk) balance1(file int64) ledger.FileBalance {
+func (d *desk) balanceOf(file int64) ledger.FileBalance {
 	d.Helper()
 	balances, err := d.FileBalances(d.ctx)
 	d.must(err)
@@ -249,7 +249,7 @@ func (d *desk) balance1(file int64) ledger.FileBalance {
 // balances compares a file's balance, from which nothing moved, and checks that it holds.
 func (d *desk) balances(file, records, acked, rejected, outstanding int64) {
 	d.Helper()
-	b := d.balance1(file)
+	b := d.balanceOf(file)
 	d.same(fmt.Sprintf("records, acknowledged, rejected, outstanding of file %d", file),
 		[4]int64{records, acked, rejected, outstanding}, [4]int64{b.Records, b.Acknowledged, b.Rejected, b.Outstanding})
 	d.same("orders", records, b.Orders)

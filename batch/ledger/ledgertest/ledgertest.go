@@ -1,8 +1,8 @@
 // Package ledgertest is the suite that every implementation of ledger.Ledger
 // passes: one test for each promise of the interface's comments. It knows the
 // interface only; what depends on the store (files, tampering, processes killed
-// in the middle) is tested beside each store, with the help of [Vault], [Writer]
-// and [CheckWhole].
+// in the middle) is tested beside each store, with the help of [Vault], [Writer],
+// [CheckWhole], [Answerer] and [CheckAnswered].
 package ledgertest
 
 import (
