@@ -96,6 +96,10 @@ func (n *Night) returnsTrouble(ctx context.Context, name string, err error) erro
 	if err == nil || ctx.Err() != nil || !errors.As(err, &theirs) {
 		return err
 	}
+	if errors.Is(err, fs.ErrNotExist) { // nothing can lie there; what is missing the acknowledgements' due dates show
+		n.note("no return file of %s was looked for: %s", name, theirs.Error())
+		return nil
+	}
 	n.Log.Error().Str("run", n.run.ID).Str("bureau", name).Str("class", theirs.Class.String()).Msg(theirs.Error())
 	n.needs = append(n.needs, report.Need{What: "the return files of " + name + " could not be fetched", Why: theirs.Error(), Command: "reemboss run"})
 	return nil

@@ -89,7 +89,7 @@ type Stage struct {
 // Runs is the history of nights.
 type Runs interface {
 	// BeginRun continues the open run, if there is one (resumed: Starts is one more, Host and Version are the
-	// newest process's), or opens the next of that local date.
+	// newest process's), or opens the next of that local date; events that became known outside a run are then this one's.
 	BeginRun(ctx context.Context, at time.Time, date, host, version string) (run Run, resumed bool, err error)
 	RecordStage(ctx context.Context, s Stage) error
 	Stages(ctx context.Context, runID string) ([]Stage, error)

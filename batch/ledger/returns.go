@@ -144,9 +144,6 @@ type FileBalance struct {
 	Rejected     int64
 	Outstanding  int64 // SENT or PLANNED; of a file that was never sent, all
 	ByState      map[OrderState]int64
-	// ByEvent counts the file's orders by the state that the newest event (by id) with a State gave them; those without such an
-	// event are not in it. ACKED and all beyond must agree with ByState. Nil: not counted.
-	ByEvent map[OrderState]int64
 }
 
 // Returns is what collect needs, and what asks about shipments.
@@ -186,6 +183,9 @@ type Returns interface {
 
 	// FileBalances counts every bureau file's cards (card system files have none), by file id, from the rows.
 	FileBalances(ctx context.Context) (map[int64]FileBalance, error)
+	// EventStates counts a file's orders by the state that the newest event (by id) with a State gave them; those without such an
+	// event are not in it. ACKED and all beyond must agree with ByState.
+	EventStates(ctx context.Context, fileID int64) (map[OrderState]int64, error)
 	// EachUnderWay gives the orders (without Record and Decision) in one of the states, by the time their file was sent (oldest first), then file, then uid; since is
 	// the own time of the event that gave the order its state (the file's SentAt for SENT and PLANNED).
 	EachUnderWay(ctx context.Context, states []OrderState, fn func(o *Order, since time.Time) error) error

@@ -160,7 +160,7 @@ func (g gauges) bureaus(r *report.Reconciliation) {
 		add(b.Bureau, 0, 0, 0, 0)
 		waiting.WithLabelValues(b.Bureau).Add(0)
 	}
-	for _, f := range r.Files {
+	for _, f := range r.ListedFiles() {
 		add(f.Bureau, f.Sent, f.Acknowledged, f.Rejected, f.Outstanding)
 	}
 	for _, w := range r.Waits {

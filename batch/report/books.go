@@ -19,11 +19,16 @@ import (
 // can be expected (its bureau does not say) still stands among the open ones.
 const forgottenDays = 30
 
+// detailDays is how long after it was sent each order of a settled file is
+// still compared with its events one by one. Its sums are compared for ever.
+const detailDays = 100
+
 // books are the outgoing files of the ledger up to this run, with the balance of each.
 type books struct {
 	files    []ledger.BureauFile // in the order recipient, number; without their layout
 	balances map[int64]ledger.FileBalance
 	byID     map[int64]*ledger.BureauFile
+	byEvent  map[int64]map[ledger.OrderState]int64 // of open and newer files: their orders by what events made them
 	touched  map[int64]bool // files of which an order's event became known in this run
 	settled  []int          // files that are not listed one by one, as indexes
 	listed   []int
@@ -35,7 +40,7 @@ func readBooks(ctx context.Context, l Ledger, upTo string) (books, error) {
 	if err != nil {
 		return books{}, err
 	}
-	b := books{byID: map[int64]*ledger.BureauFile{}, touched: map[int64]bool{}}
+	b := books{byID: map[int64]*ledger.BureauFile{}, byEvent: map[int64]map[ledger.OrderState]int64{}, touched: map[int64]bool{}}
 	if b.balances, err = l.FileBalances(ctx); err != nil {
 		return books{}, fmt.Errorf("count the cards of the bureau files: %w", err)
 	}
@@ -153,13 +158,13 @@ func (b *books) equations(f *ledger.BureauFile) []Balance {
 		name, right = name+" + moved to later files", append(right, Term{"moved to later files", balance.Moved})
 	}
 	list = append(list, equation(f.Name+name, Term{"records", f.Records}, right...))
-	return append(list, contradictions(f, balance)...)
+	return append(list, contradictions(f, balance, b.byEvent[f.ID])...)
 }
 
 // contradictions are equations between the postings of events and the states
 // of orders that do not hold: a state that no event explains, an event that is
 // gone.
-func contradictions(f *ledger.BureauFile, b ledger.FileBalance) []Balance {
+func contradictions(f *ledger.BureauFile, b ledger.FileBalance, byEvent map[ledger.OrderState]int64) []Balance {
 	var list []Balance
 	add := func(name string, left Term, right ...Term) {
 		if e := equation(f.Name+name, left, right...); !e.Holds {
@@ -174,31 +179,41 @@ func contradictions(f *ledger.BureauFile, b ledger.FileBalance) []Balance {
 	}
 	add(": acknowledged in its events = orders acknowledged or beyond", Term{"acknowledged", b.Acknowledged}, Term{"orders acknowledged or beyond", beyond})
 	add(": rejected in its events = rejected orders", Term{"rejected", b.Rejected}, Term{"rejected orders", b.ByState[ledger.Rejected]})
-	if b.ByEvent == nil {
+	if byEvent == nil { // not asked for: settled long ago, or told by status
 		return list
 	}
 	for _, s := range answeredStates {
 		word := strings.ToLower(string(s))
-		add(": orders "+word+" = orders that their events made so", Term{"orders " + word, b.ByState[s]}, Term{"by their events", b.ByEvent[s]})
+		add(": orders "+word+" = orders that their events made so", Term{"orders " + word, b.ByState[s]}, Term{"by their events", byEvent[s]})
 	}
 	return list
 }
 
-// listFiles chooses the files that are listed one by one: those of this run,
-// those that are not settled, those of which something became known in this
-// run, and those whose books do not balance, whatever their age.
-func (g *gathering) listFiles() {
+// listFiles chooses the files that are listed one by one: those of this run or
+// with news in it, those that are not sent or decided, and those whose books do
+// not balance, whatever their age; and, apart from them, those of earlier runs of
+// which something is still to be heard.
+func (g *gathering) listFiles() (err error) {
 	for i := range g.files {
 		f := &g.files[i]
+		open := f.Recipient != config.CardSystem && g.open(f)
+		if f.Recipient != config.CardSystem && (open || g.touched[f.ID] || g.run.StartedAt.Sub(f.SentAt) < detailDays*24*time.Hour) {
+			if g.byEvent[f.ID], err = g.ledger.EventStates(g.ctx, f.ID); err != nil {
+				return err
+			}
+		}
 		switch {
 		case f.Recipient == config.CardSystem:
 			if g.ofThisRun(f) || f.State != ledger.Sent && f.State != ledger.Void {
 				g.CardSystemFiles = append(g.CardSystemFiles, g.show(f))
 			}
 			continue
-		case g.ofThisRun(f), g.touched[f.ID], g.open(f), !g.show(f).Balanced:
+		case g.ofThisRun(f), g.touched[f.ID], f.State != ledger.Sent && f.State != ledger.Void, !g.show(f).Balanced:
 			g.listed = append(g.listed, i)
 			g.Files = append(g.Files, g.show(f))
+		case open:
+			g.listed = append(g.listed, i)
+			g.OpenFiles = append(g.OpenFiles, g.show(f))
 		default:
 			g.settled = append(g.settled, i)
 		}
@@ -207,6 +222,7 @@ func (g *gathering) listFiles() {
 	slices.SortStableFunc(g.ByState, func(a, b StateCount) int {
 		return cmp.Or(cmp.Compare(a.Bureau, b.Bureau), cmp.Compare(stateRank(a.State), stateRank(b.State)))
 	})
+	return nil
 }
 
 // countCards adds up what is outstanding and under way in all files, and where the cards of the listed ones are.

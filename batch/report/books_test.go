@@ -111,7 +111,7 @@ func TestFileOfWhichNothingMoreIsExpectedIsForgotten(t *testing.T) {
 			at := started.AddDate(0, 0, -days)
 			m.sealed[i].SentAt, m.sealed[i].RunID, m.sealed[i].SentRunID = at, at.Format("2006-01-02")+"-001", at.Format("2006-01-02")+"-001"
 		})
-		if found := slices.ContainsFunc(rec.Files, func(f BureauFile) bool { return f.Bureau == "gamma" && f.Sequence == 11 }); found != listed {
+		if found := slices.ContainsFunc(rec.ListedFiles(), func(f BureauFile) bool { return f.Bureau == "gamma" && f.Sequence == 11 }); found != listed {
 			t.Errorf("sent %d days ago: listed %v", days, found)
 		}
 	}

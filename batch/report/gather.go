@@ -67,13 +67,12 @@ func gather(ctx context.Context, l Ledger, runID string, extra Extra, s sinks) (
 	}}
 	for _, step := range []func() error{
 		g.countAnswers, g.countOrders, g.readBureauFiles, g.readRequestFiles, g.walkAnswers, g.countProducts, g.walkRecords,
-		g.walkEvents, g.readReturns, g.readStages,
+		g.walkEvents, g.readReturns, g.readStages, g.listFiles,
 	} {
 		if err := step(); err != nil {
 			return nil, err
 		}
 	}
-	g.listFiles()
 	g.age()
 	g.countBureaus()
 	g.balance()
@@ -326,6 +325,7 @@ func (g *gathering) fillEmpty() {
 	notNil(&g.NeedsPerson)
 	notNil(&g.Waits)
 	notNil(&g.Files)
+	notNil(&g.OpenFiles)
 	notNil(&g.CardSystemFiles)
 	notNil(&g.RequestFiles)
 	notNil(&g.ByBureau)

@@ -147,8 +147,8 @@ func TestLaterRunsAreNotThisOnes(t *testing.T) {
 		m.waits = append(m.waits, ledger.Waiting{RunID: "2026-11-22-001", Bureau: "beta", Orders: 50})
 		m.sealed = append(m.sealed, ledger.BureauFile{ID: 99, RunID: "2026-11-22-001", Recipient: "beta", Sequence: 10, State: ledger.Written})
 	})
-	if rec.Waiting != 1 || rec.CarriedOver.Waiting != 2 || len(rec.Files) != 3 {
-		t.Errorf("waiting %d, carried over %d, files %d", rec.Waiting, rec.CarriedOver.Waiting, len(rec.Files))
+	if rec.Waiting != 1 || rec.CarriedOver.Waiting != 2 || len(rec.ListedFiles()) != 3 {
+		t.Errorf("waiting %d, carried over %d, files %d", rec.Waiting, rec.CarriedOver.Waiting, len(rec.ListedFiles()))
 	}
 }
 

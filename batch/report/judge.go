@@ -102,7 +102,7 @@ func (g *gathering) judge() error {
 		g.need("A balance does not hold: "+b.Name, b.String()+". Rows or cards are missing or counted twice; release nothing before it is explained.", "reemboss report "+g.RunID)
 	}
 	if more := len(broken) - maxBroken; more > 0 {
-		g.need(plural(int64(more), "more balance")+" that must hold and do not", "reconciliation.json has them all, first of all balances.", "reemboss audit verify")
+		g.need(plural(int64(more), "more balance")+" that must hold and do not", "reconciliation.json has them all, first of all balances.", "reemboss report "+g.RunID)
 	}
 	for i := range g.files {
 		if err := g.needFile(&g.files[i]); err != nil {

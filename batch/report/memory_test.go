@@ -74,23 +74,14 @@ func (m *memory) EachFileOrder(_ context.Context, id int64, fn func(*ledger.Orde
 // FileBalances counts as the promise says: postings from events, the rest from orders.
 func (m *memory) FileBalances(context.Context) (map[int64]ledger.FileBalance, error) {
 	balances := map[int64]ledger.FileBalance{}
-	newest := map[string]ledger.OrderState{}
-	for _, e := range m.events {
-		if e.State != "" {
-			newest[e.UID] = e.State
-		}
-	}
 	for _, f := range m.sealed {
 		if f.Recipient == config.CardSystem {
 			continue
 		}
-		b := ledger.FileBalance{FileID: f.ID, Records: f.Records, Moved: m.moved[f.ID], ByState: map[ledger.OrderState]int64{}, ByEvent: map[ledger.OrderState]int64{}}
+		b := ledger.FileBalance{FileID: f.ID, Records: f.Records, Moved: m.moved[f.ID], ByState: map[ledger.OrderState]int64{}}
 		for _, o := range m.orders[f.ID] {
 			b.Orders++
 			b.ByState[o.State]++
-			if s := newest[o.UID]; s != "" {
-				b.ByEvent[s]++
-			}
 			if o.State == ledger.SentO || o.State == ledger.PlannedO && f.State == ledger.Refused {
 				b.Outstanding++
 			}
@@ -104,6 +95,22 @@ func (m *memory) FileBalances(context.Context) (map[int64]ledger.FileBalance, er
 		balances[f.ID] = b
 	}
 	return balances, nil
+}
+
+func (m *memory) EventStates(_ context.Context, id int64) (map[ledger.OrderState]int64, error) {
+	newest := map[string]ledger.OrderState{}
+	for _, e := range m.events {
+		if e.State != "" {
+			newest[e.UID] = e.State
+		}
+	}
+	states := map[ledger.OrderState]int64{}
+	for _, o := range m.orders[id] {
+		if s := newest[o.UID]; s != "" {
+			states[s]++
+		}
+	}
+	return states, nil
 }
 
 func (m *memory) FileEvents(_ context.Context, id int64) ([]ledger.Event, error) {

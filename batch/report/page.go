@@ -137,7 +137,7 @@ func (r *Reconciliation) writePage(w io.Writer) error {
 			p.Late = append(p.Late, lateRow{cmp.Or(a.Name, a.Bureau), l})
 		}
 	}
-	p.ShownFiles, p.FilesLeft = filesOnPage(r.Files)
+	p.ShownFiles, p.FilesLeft = filesOnPage(r.ListedFiles())
 	p.ShownReturns, p.ReturnsLeft = first(r.Returns, maxReturnsOnPage)
 	p.ShownEvents, p.EventsLeft = first(r.Events, maxEventsOnPage)
 	p.Refusals, _ = first(r.refusals, maxRefusalsOnPage)

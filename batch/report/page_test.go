@@ -143,7 +143,7 @@ func TestLongListsAreCutAndSaySo(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(folder(t, in.Dir)["reconciliation.html"])
-	if want := fmt.Sprintf("200 of %d; the others are in reconciliation.json", len(rec.Files)); !strings.Contains(page, want) {
+	if want := fmt.Sprintf("200 of %d; the others are in reconciliation.json", len(rec.ListedFiles())); !strings.Contains(page, want) {
 		t.Errorf("the page does not say %q", want)
 	}
 	if !strings.Contains(page, "reemboss_alpha_000001.xml.pgp</span>") {

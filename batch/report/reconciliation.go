@@ -1,6 +1,8 @@
 package report
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +46,7 @@ type Reconciliation struct {
 	ByState     []StateCount `json:"by_state"` // of the files listed below
 
 	Files           []BureauFile  `json:"files"`
+	OpenFiles       []BureauFile  `json:"open_files"` // of earlier runs, without news: something of them is still awaited
 	CardSystemFiles []BureauFile  `json:"card_system_files"`
 	RequestFiles    []RequestFile `json:"request_files"`
 
@@ -64,6 +67,15 @@ type Reconciliation struct {
 	Notes     []string `json:"notes"`
 
 	refusals []refusal // the first maxShown, for page and workbook
+}
+
+// ListedFiles are Files and OpenFiles together, in the order of bureau and number.
+func (r *Reconciliation) ListedFiles() []BureauFile {
+	all := slices.Concat(r.Files, r.OpenFiles)
+	slices.SortStableFunc(all, func(a, b BureauFile) int {
+		return cmp.Or(cmp.Compare(a.Bureau, b.Bureau), cmp.Compare(a.Sequence, b.Sequence))
+	})
+	return all
 }
 
 // counts are the numbers of the night in the order in which they follow from each other.
@@ -328,7 +340,7 @@ type StateCount struct {
 // Nothing is the reconciliation of a workspace that has had no run: every list is there and empty.
 func Nothing() *Reconciliation {
 	return &Reconciliation{
-		Balances: []Balance{}, NeedsPerson: []Need{}, Waits: []Wait{}, Files: []BureauFile{}, CardSystemFiles: []BureauFile{}, RequestFiles: []RequestFile{},
+		Balances: []Balance{}, NeedsPerson: []Need{}, Waits: []Wait{}, Files: []BureauFile{}, OpenFiles: []BureauFile{}, CardSystemFiles: []BureauFile{}, RequestFiles: []RequestFile{},
 		ByState: []StateCount{}, Returns: []ReturnFile{}, Events: []EventCount{}, Ageing: []BureauAge{}, Nights: []NightTold{},
 		ByBureau: []BureauCount{}, ByReason: []ReasonCount{}, ByCode: []CodeCount{}, ByProduct: []ProductCount{},
 		Stages: []Stage{}, KeyExpiry: []Key{}, Ranges: []Range{}, Warnings: []string{}, Notes: []string{},

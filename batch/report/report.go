@@ -52,6 +52,7 @@ type Ledger interface {
 	BureauFiles(ctx context.Context, q ledger.FileQuery) ([]ledger.BureauFile, error)
 	EachFileOrder(ctx context.Context, fileID int64, fn func(*ledger.Order) error) error
 	FileBalances(ctx context.Context) (map[int64]ledger.FileBalance, error)
+	EventStates(ctx context.Context, fileID int64) (map[ledger.OrderState]int64, error)
 	FileEvents(ctx context.Context, fileID int64) ([]ledger.Event, error)
 	ReturnFiles(ctx context.Context, q ledger.ReturnQuery) ([]ledger.ReturnFile, error)
 	EachProblem(ctx context.Context, runID string, fn func(*ledger.Problem, *ledger.ReturnFile) error) error

@@ -52,8 +52,8 @@ func printNight(w io.Writer, n *batch.Night, r *batch.Result) {
 		fmt.Fprintf(w, "\nNeeds a person:\n")
 		for _, p := range r.NeedsPerson {
 			fmt.Fprintf(w, "  - %s: %s\n", p.What, p.Why)
-			if p.Command != "" {
-				fmt.Fprintf(w, "      %s\n", p.Command)
+			for _, command := range p.Choices() {
+				fmt.Fprintf(w, "      %s\n", command)
 			}
 		}
 	}

@@ -34,8 +34,8 @@ func (c *statusCommand) Run(s *session) error {
 	}
 	for _, p := range status.NeedsPerson {
 		fmt.Fprintf(s.out, "needs a person: %s: %s\n", p.What, p.Why)
-		if p.Command != "" {
-			fmt.Fprintf(s.out, "    %s\n", p.Command)
+		for _, command := range p.Choices() {
+			fmt.Fprintf(s.out, "    %s\n", command)
 		}
 	}
 	return nil

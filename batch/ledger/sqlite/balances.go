@@ -58,6 +58,20 @@ func (l *Ledger) FileBalances(ctx context.Context) (map[int64]ledger.FileBalance
 	return counted, nil
 }
 
+// EventStates looks up the newest event of each order of the file.
+func (l *Ledger) EventStates(ctx context.Context, fileID int64) (map[ledger.OrderState]int64, error) {
+	states := map[ledger.OrderState]int64{}
+	err := l.read(ctx, fmt.Sprintf("compare orders and events of outgoing file %d", fileID), func(conn *sqlite.Conn) error {
+		return each(conn, `SELECT (SELECT e.state FROM events e WHERE e.order_id = o.id AND e.state <> '' ORDER BY e.id DESC LIMIT 1) AS made, count(*)
+			FROM orders o WHERE o.bureau_file_id = ? GROUP BY made HAVING made IS NOT NULL`, []any{fileID}, func(r *row) error {
+			state := ledger.OrderState(r.text())
+			states[state] = r.int()
+			return nil
+		})
+	})
+	return states, err
+}
+
 const (
 	countStates = "SELECT bureau_file_id, state, count(*) FROM orders INDEXED BY orders_by_state WHERE bureau_file_id IS NOT NULL GROUP BY bureau_file_id, state"
 	sumPostings = "SELECT bureau_file_id, sum(acked), sum(rejected) FROM events INDEXED BY events_postings WHERE acked <> 0 OR rejected <> 0 GROUP BY bureau_file_id"

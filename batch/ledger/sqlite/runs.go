@@ -45,6 +45,10 @@ func (l *Ledger) BeginRun(ctx context.Context, at time.Time, date, host, version
 			if err := insertRun(conn, at, date, host, version); err != nil {
 				return err
 			}
+			// What became known outside a run (settled by hand, an extract imported by itself) is told by the next one.
+			if _, err := exec(conn, "UPDATE events SET run = (SELECT seq FROM runs WHERE ended_at IS NULL) WHERE run IS NULL"); err != nil {
+				return err
+			}
 		}
 		_, err = one(conn, "SELECT "+runColumns+" FROM runs WHERE ended_at IS NULL", nil, func(r *row) { begun = scanRun(r) })
 		return err

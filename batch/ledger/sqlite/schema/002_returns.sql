@@ -63,7 +63,7 @@ CREATE TABLE events (
   settlement     TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX events_of_order ON events (order_id) WHERE order_id IS NOT NULL;
-CREATE INDEX events_of_run ON events (run) WHERE run IS NOT NULL;
+CREATE INDEX events_of_run ON events (run);
 CREATE INDEX events_of_file ON events (bureau_file_id) WHERE order_id IS NULL;
 CREATE INDEX events_postings ON events (bureau_file_id, acked, rejected) WHERE acked <> 0 OR rejected <> 0;
 CREATE INDEX events_disputed ON events (id) WHERE dispute <> '' AND settled_at IS NULL;
@@ -114,6 +114,6 @@ CREATE INDEX orders_for_card_system ON orders (uid) WHERE kind = 'reissue' AND b
 CREATE INDEX orders_in_card_system_file ON orders (card_system_file_id, uid) WHERE card_system_file_id IS NOT NULL;
 
 -- Shipments that were closed before there were events: their bureaus must have had them.
-INSERT INTO events (order_id, bureau_file_id, status, at, code, description, carrier, tracking, count, source, line, recorded_at, state, acked, rejected, dispute)
-  SELECT id, bureau_file_id, state, closed_at, '', '', '', '', -1, iif(state = 'ACTIVATED', 'extract', 'request'), 0, closed_at, state, 1, 0, ''
+INSERT INTO events (order_id, bureau_file_id, status, at, code, description, carrier, tracking, count, source, line, run, recorded_at, state, acked, rejected, dispute)
+  SELECT id, bureau_file_id, state, closed_at, '', '', '', '', -1, iif(state = 'ACTIVATED', 'extract', 'request'), 0, (SELECT max(seq) FROM runs), closed_at, state, 1, 0, ''
   FROM orders WHERE state IN ('ACTIVATED', 'RETURNED') AND bureau_file_id IS NOT NULL ORDER BY id;
