@@ -29,8 +29,8 @@ type books struct {
 	balances map[int64]ledger.FileBalance
 	byID     map[int64]*ledger.BureauFile
 	byEvent  map[int64]map[ledger.OrderState]int64 // of open and newer files: their orders by what events made them
-	touched  map[int64]bool // files of which an order's event became known in this run
-	settled  []int          // files that are not listed one by one, as indexes
+	touched  map[int64]bool                        // files of which an order's event became known in this run
+	settled  []int                                 // files that are not listed one by one, as indexes
 	listed   []int
 }
 

@@ -54,7 +54,7 @@ func TestTamperedLedgerIsSeen(t *testing.T) {
 		"an order added":                                 {func(m *memory) { m.orders[7] = append(m.orders[7], ledger.Order{UID: "X", State: ledger.Delivered}) }, "000007.xml.pgp: records in the file = orders in it"},
 		"an acknowledgement deleted":                     {event(7, "ACKED"), "000007.xml.pgp: sent = acknowledged + rejected + outstanding"},
 		"a rejection deleted":                            {event(62, "REJECTED"), "000062.xml.pgp: rejected in its events = rejected orders"},
-		"a delivery deleted":                             {event(7, "DELIVERED"), "000007.xml.pgp: orders delivered = "},
+		"a delivery deleted":                             {event(61, "DELIVERED"), "000061.xml.pgp: orders delivered = "},
 		"the records of a file changed":                  {func(m *memory) { m.sealed[6].Records++ }, "000007.xml.pgp: records in the file = orders in it"},
 		"an answer deleted":                              {answers(func(l []*ledger.Told) []*ledger.Told { return l[1:] }), "rows read = accepted + refused + duplicate + held"},
 		"an accepted answer said to be refused": {answers(func(l []*ledger.Told) []*ledger.Told {
