@@ -62,6 +62,32 @@ func Demo(ctx context.Context, folder string, cards int, o Options, out io.Write
 	return n, result, nil
 }
 
+// DemoAnswers lets the bureaus of a demo answer as if a day and a quarter had
+// gone by, and works the night that takes their answers in.
+func DemoAnswers(ctx context.Context, folder string, o Options) (*Night, *Result, error) {
+	o.Lock = true
+	n, err := Open(ctx, folder, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	for name := range n.Config.Bureaus {
+		sim, err := n.simulator(name)
+		if err == nil {
+			_, err = sim.Answer(n.Now().Add(30 * time.Hour))
+		}
+		if err != nil {
+			_ = n.Close()
+			return nil, nil, err
+		}
+	}
+	result, err := n.Run(ctx)
+	if err != nil {
+		_ = n.Close()
+		return nil, nil, err
+	}
+	return n, result, nil
+}
+
 // ShowDemo tells where to look and what the simulated bureaus found in the sealed files.
 func (n *Night) ShowDemo(out io.Writer) error {
 	fmt.Fprintln(out, "\nWhat the bureaus received, opened with their own keys:")
@@ -80,7 +106,7 @@ func (n *Night) ShowDemo(out io.Writer) error {
 		{filepath.Join("reports", n.run.ID, "reconciliation.html"), "the night on one page"},
 		{filepath.Join("done", date), "the request files with an answer to every row"},
 		{"outbox", "the sealed files"},
-		{"simulator", "what the bureaus have"},
+		{"simulator", "what the bureaus have, and what they answer"},
 	} {
 		fmt.Fprintf(out, "  %-50s %s\n", n.Path(place[0]), place[1])
 	}

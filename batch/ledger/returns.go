@@ -211,13 +211,14 @@ type CardFacts struct {
 	ProgramID, AccountID, CustomerID, Status string
 }
 
-// EventTally counts events that agree in all of its fields.
+// EventTally counts events that agree in bureau, status, code and being disputed.
 type EventTally struct {
 	Bureau   string
 	Status   string
 	Code     string
 	Disputed bool
 	N        int64
+	Acked    int64 // their postings: cards that became acknowledged by them
 }
 
 // OutboxEvent is an event that a webhook must get.

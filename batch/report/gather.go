@@ -300,11 +300,11 @@ func (g *gathering) countBureaus() {
 		}
 	}
 	for _, e := range g.Events {
-		switch {
-		case e.Disputed:
-		case e.Status == string(ledger.Acked):
-			at(bureaus, e.Bureau).Acknowledged += e.N
-		case e.Status == string(ledger.Rejected):
+		if e.Disputed {
+			continue
+		}
+		at(bureaus, e.Bureau).Acknowledged += e.Acked
+		if e.Status == string(ledger.Rejected) {
 			at(bureaus, e.Bureau).Rejected += e.N
 		}
 	}

@@ -158,14 +158,17 @@ func (m *memory) EachEvent(_ context.Context, run string, fn func(*ledger.ToldEv
 }
 
 func (m *memory) EventTallies(_ context.Context, run string) ([]ledger.EventTally, error) {
-	counts := map[ledger.EventTally]int64{}
+	counts, acked := map[ledger.EventTally]int64{}, map[ledger.EventTally]int64{}
 	for _, e := range m.events {
 		if e.UID != "" && e.RunID == run {
-			counts[ledger.EventTally{Bureau: e.Order.Bureau, Status: e.Status, Code: e.Code, Disputed: e.Dispute != ""}]++
+			key := ledger.EventTally{Bureau: e.Order.Bureau, Status: e.Status, Code: e.Code, Disputed: e.Dispute != ""}
+			counts[key]++
+			acked[key] += int64(e.Acked)
 		}
 	}
 	var list []ledger.EventTally
 	for key, n := range counts {
+		key.Acked = acked[key]
 		key.N = n
 		list = append(list, key)
 	}

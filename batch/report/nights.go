@@ -63,11 +63,11 @@ func (g *gathering) readNights() error {
 func (n *NightTold) countAnswers(events []EventCount) {
 	n.Acknowledged, n.Rejected = 0, 0
 	for _, e := range events {
-		switch {
-		case e.Disputed:
-		case e.Status == "ACKED":
-			n.Acknowledged += e.N
-		case e.Status == "REJECTED":
+		if e.Disputed {
+			continue
+		}
+		n.Acknowledged += e.Acked
+		if e.Status == "REJECTED" {
 			n.Rejected += e.N
 		}
 	}

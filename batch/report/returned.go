@@ -43,6 +43,7 @@ type EventCount struct {
 	Code     string `json:"code,omitempty"`
 	Disputed bool   `json:"disputed,omitempty"`
 	N        int64  `json:"n"`
+	Acked    int64  `json:"acknowledged"` // cards that were outstanding until then, less those rejected after all
 }
 
 // walkEvents goes once through the events of cards that became known in this run.
@@ -51,7 +52,10 @@ func (g *gathering) walkEvents() error {
 	err := g.ledger.EachEvent(g.ctx, g.run.ID, func(e *ledger.ToldEvent) error {
 		g.touched[e.FileID] = true
 		if e.Source == ledger.FromBureau && e.Dispute == "" {
-			g.answered[e.Status]++
+			g.answered["ACKED"] += int64(max(0, e.Acked)) // a card that is produced or shipped was received too
+			if e.Status != "ACKED" {
+				g.answered[e.Status]++
+			}
 		}
 		if g.sinks.event == nil {
 			return nil

@@ -73,7 +73,7 @@ func (r *rich) nights() {
 		summary, err := json.Marshal(Reconciliation{
 			RunID: at.Format(time.DateOnly) + "-001", Date: at.Format(time.DateOnly), Read: n, Accepted: n - refused - 4, Refused: refused, Duplicate: 4,
 			Outstanding: 380 + int64((day*53)%90), UnderWay: 900 + int64((day*71)%400), ExitCode: exit,
-			Events: []EventCount{{Bureau: "alpha", Status: "ACKED", N: n - 20}, {Bureau: "alpha", Status: "REJECTED", N: 3}},
+			Events: []EventCount{{Bureau: "alpha", Status: "ACKED", N: n - 20, Acked: n - 20}, {Bureau: "alpha", Status: "REJECTED", N: 3}},
 		})
 		if err != nil {
 			r.t.Fatal(err)

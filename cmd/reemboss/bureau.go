@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"strings"
 	"time"
 
 	"reemboss/batch"
@@ -22,7 +23,7 @@ type bureauSimulateCommand struct {
 
 	Answer bool   `help:"Write return files every few seconds." xor:"answers"`
 	Once   bool   `help:"Write the return files that are due, and end; nothing listens." xor:"answers"`
-	At     string `help:"With --once: as if it were then (RFC 3339, such as 2026-10-01T06:00:00Z). What is told is told: an earlier time then brings nothing." placeholder:"TIME"`
+	At     string `help:"With --once: as if it were then (2026-10-01T06:00:00Z, or from now: +30h). What is told is told: an earlier time then brings nothing." placeholder:"TIME"`
 
 	Seed        *int  `help:"Of all that is left to chance." group:"Answers, instead of the configuration's simulation; for files of which nothing was told yet"`
 	Reject      *int  `help:"Percent of the cards that are rejected." group:"Answers, instead of the configuration's simulation; for files of which nothing was told yet"`
@@ -111,9 +112,12 @@ func (c *bureauSimulateCommand) time(n *batch.Night) (time.Time, error) {
 	if n.Config.Environment != config.Test {
 		return time.Time{}, &batch.SetupError{Err: errors.New("--at is for environment: test")}
 	}
+	if ahead, err := time.ParseDuration(c.At); err == nil && strings.HasPrefix(c.At, "+") {
+		return n.Now().Add(ahead), nil
+	}
 	at, err := time.Parse(time.RFC3339, c.At)
 	if err != nil {
-		return time.Time{}, &batch.SetupError{Err: fmt.Errorf("--at %q is no time such as 2026-10-01T06:00:00Z", c.At)}
+		return time.Time{}, &batch.SetupError{Err: fmt.Errorf("--at %q is no time such as 2026-10-01T06:00:00Z, and no time from now such as +30h", c.At)}
 	}
 	return at, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -24,12 +25,21 @@ func (c *demoCommand) Run(s *session) error {
 	if s.level == "info" { // the demo is for people; its story is on standard output
 		s.level = "error"
 	}
-	n, result, err := batch.Demo(s, folder, c.Cards, batch.Options{Log: s.logger(), Progress: s.progress()}, s.out)
+	options := batch.Options{Log: s.logger(), Progress: s.progress()}
+	n, result, err := batch.Demo(s, folder, c.Cards, options, s.out)
 	if err != nil {
 		return err
 	}
-	defer n.Close()
 	fmt.Fprintln(s.out)
 	printNight(s.out, n, result)
-	return n.ShowDemo(s.out)
+	if err := errors.Join(n.ShowDemo(s.out), n.Close()); err != nil {
+		return err
+	}
+	n, result, err = batch.DemoAnswers(s, folder, options)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "\nA day later, when the bureaus have answered:\n\n")
+	printNight(s.out, n, result)
+	return n.Close()
 }

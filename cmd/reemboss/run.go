@@ -47,6 +47,9 @@ func printNight(w io.Writer, n *batch.Night, r *batch.Result) {
 	fmt.Fprintf(w, "  accepted %d = written %d + waiting %d\n", r.Accepted, r.Written, r.Waiting)
 	for _, f := range r.Files {
 		fmt.Fprintf(w, "  %-11s number %d: %d records, %s (%s)\n", f.Bureau, f.Sequence, f.Records, f.State, f.Name)
+		if f.Acknowledged+f.Rejected > 0 {
+			fmt.Fprintf(w, "              sent %d = acknowledged %d + rejected %d + outstanding %d\n", f.Sent, f.Acknowledged, f.Rejected, f.Outstanding)
+		}
 	}
 	if len(r.NeedsPerson) > 0 {
 		fmt.Fprintf(w, "\nNeeds a person:\n")

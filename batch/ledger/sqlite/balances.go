@@ -215,21 +215,27 @@ func (l *Ledger) EventTallies(ctx context.Context, runID string) (tallies []ledg
 		status, code string
 		disputed     bool
 	}
-	counts := map[counted]int64{}
+	type sums struct{ n, acked int64 }
+	counts := map[counted]*sums{}
 	err = l.read(ctx, "count the events of run "+runID, func(conn *sqlite.Conn) error {
 		run, err := namedRun(conn, runID)
 		if err != nil {
 			return err
 		}
-		if err := each(conn, "SELECT bureau_file_id, status, code, dispute <> '' FROM events INDEXED BY events_of_run WHERE run = ? AND order_id IS NOT NULL", []any{run},
+		if err := each(conn, "SELECT bureau_file_id, status, code, dispute <> '', acked FROM events INDEXED BY events_of_run WHERE run = ? AND order_id IS NOT NULL", []any{run},
 			func(r *row) error {
-				counts[counted{r.int(), r.text(), r.text(), r.bool()}]++
+				c := counted{r.int(), r.text(), r.text(), r.bool()}
+				if counts[c] == nil {
+					counts[c] = &sums{}
+				}
+				counts[c].n++
+				counts[c].acked += r.int()
 				return nil
 			}); err != nil {
 			return err
 		}
 		at := map[ledger.EventTally]int{} // index into tallies, by a tally with N 0
-		for c, n := range counts {
+		for c, sum := range counts {
 			bureau, err := recipientOf(conn, c.file)
 			if err != nil {
 				return fmt.Errorf("outgoing file %d: %w", c.file, err)
@@ -241,7 +247,8 @@ func (l *Ledger) EventTallies(ctx context.Context, runID string) (tallies []ledg
 				at[t] = i
 				tallies = append(tallies, t)
 			}
-			tallies[i].N += n
+			tallies[i].N += sum.n
+			tallies[i].Acked += sum.acked
 		}
 		return nil
 	})
