@@ -4,7 +4,7 @@ GO ?= go
 BIN := bin/reemboss
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all build demo test lint bench fuzz clean
+.PHONY: all build demo test lint bench soak fuzz clean
 
 all: build
 
@@ -32,6 +32,13 @@ ROWS ?= 1000000
 bench: build
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
 	REEMBOSS_BENCH_ROWS=$(ROWS) $(GO) test -run '^$$' -bench Night -benchtime 1x -timeout 60m -v ./cmd/reemboss
+
+# A quarter of nights in a row: bureaus that reject, lose, tell late, twice and
+# in no order and refuse files, transfers that end nowhere. `make test` runs the same for ten nights.
+NIGHTS ?= 90
+SEED ?= 1
+soak:
+	REEMBOSS_SOAK_NIGHTS=$(NIGHTS) REEMBOSS_SOAK_ROWS=80 REEMBOSS_SOAK_SEED=$(SEED) $(GO) test -count=1 -run NightsOnEnd -timeout 60m -v ./batch
 
 # Each fuzz target for FUZZTIME.
 FUZZTIME ?= 30s

@@ -19,8 +19,9 @@ type Format struct {
 	delimiter string
 	quotes    bool
 	header    bool
-	columns   int // of a CARD line; 0: any that reaches the last place
-	length    int // of a fixed line; 0: any
+	ours      bool // our own columns, whose names may be left out
+	columns   int  // of a CARD line; 0: any that reaches the last place
+	length    int  // of a fixed line; 0: any
 
 	typeAt   place
 	places   [numRecords][numFields]place
@@ -139,6 +140,7 @@ func (f *Format) compileDelimited(d Description) error {
 		f.delimiter = d.Delimiter
 	}
 	f.header = d.Header || len(d.Fields) == 0
+	f.ours = len(d.Fields) == 0 && !d.Header
 	f.columns = d.Columns
 	r, size := utf8.DecodeRuneInString(f.delimiter)
 	switch {

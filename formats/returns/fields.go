@@ -31,6 +31,9 @@ var fieldNames = [numFields]string{
 	"occurred_at", "occurred_date", "occurred_time",
 }
 
+// ownColumns are those of our own CSV, in their order.
+var ownColumns = fieldNames[recordType : occurredAt+1]
+
 func (f field) String() string { return fieldNames[f] }
 
 func fieldNamed(name string) (field, bool) {

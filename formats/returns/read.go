@@ -217,11 +217,28 @@ func (rd *reading) names(raw []byte, end lineEnd) error {
 	if problem != "" {
 		return fmt.Errorf("%w: line %d, where the names of the columns should be: %s", ErrUnreadable, rd.n, problem)
 	}
+	own := rd.startsAtOnce(columns)
+	if own {
+		columns = ownColumns
+	}
 	if err := rd.eachPlace(func(p *place) error { return rd.find(p, columns) }); err != nil {
 		return err
 	}
 	rd.columns, rd.named = len(columns), true
+	if own {
+		return rd.take(raw, end)
+	}
 	return nil
+}
+
+// startsAtOnce: our own CSV without the names of its columns; the first line is
+// an event, its fields in our order.
+func (rd *reading) startsAtOnce(fields []string) bool {
+	if !rd.ours || len(fields) != len(ownColumns) {
+		return false
+	}
+	_, known := rd.records.mean(fields[0])
+	return known
 }
 
 // find gives a place the number of its column.

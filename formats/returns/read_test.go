@@ -113,7 +113,6 @@ func TestAFileThatIsNotWhole(t *testing.T) {
 		{"a trailer that counts the names too", ours(shipped, shipped)[:len(whole)-len("2,,,,,\n")] + "3,,,,,\n", ErrContradicts, "counts 3 lines, and 2"},
 		{"a trailer without a count", columns + shipped + "TRAILER,,,,,,,,,,\n", ErrUnreadable, "line 3 has no count"},
 		{"a trailer whose count is no number", columns + "TRAILER,,,,,none,,,,,\n", ErrUnreadable, "line 2 has no count"},
-		{"no names of columns", shipped + "TRAILER,,,,,1,,,,,\n", ErrUnreadable, `lacks column "record_type"`},
 		{"a column is missing", strings.Replace(whole, ",uid,", ",id,", 1), ErrUnreadable, `lacks column "uid"`},
 		{"a column is there twice", strings.Replace(whole, "carrier,", "UID,", 1), ErrUnreadable, `names column "uid" twice, in places 4 and 9`},
 		{"another program's file", "PK\x03\x04\x00\x00\n", ErrUnreadable, "control characters"},
@@ -350,5 +349,17 @@ func TestTheSystemsClock(t *testing.T) {
 	sum, err := Standard().Read(strings.NewReader(ours(late)), nil, nil)
 	if err != nil || sum.Bad != 1 {
 		t.Error(sum, err)
+	}
+}
+
+func TestOurCSVMayBeginWithoutItsNames(t *testing.T) {
+	named := ours(shipped, "FILE,acme_20261120_000007.xml.pgp,7,,RECEIVED,12,,counts agree,,,2026-11-20T22:00:00Z\n")
+	_, bare, _ := strings.Cut(named, "\n")
+	want, got := mustRead(t, Standard(), named), mustRead(t, Standard(), bare)
+	for i := range got.Lines {
+		got.Lines[i].Number++ // the line of the names
+	}
+	if d := cmp.Diff(want.Lines, got.Lines); d != "" || got.Summary.Lines != want.Summary.Lines || got.Bad != nil {
+		t.Errorf("(-with names +without):\n%s", d)
 	}
 }
