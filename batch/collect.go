@@ -53,7 +53,7 @@ func (n *Night) collect(ctx context.Context) (int64, error) {
 			folders[name] = folder
 			err = n.fetchReturns(ctx, name, folder, reader)
 		}
-		if err := n.returnsTrouble(ctx, name, err); err != nil {
+		if err := n.returnsTrouble(ctx, name, "fetched", err); err != nil {
 			return reader.lines, err
 		}
 	}
@@ -62,7 +62,7 @@ func (n *Night) collect(ctx context.Context) (int64, error) {
 	}
 	for _, name := range n.recipients() {
 		if folder := folders[name]; folder != nil {
-			if err := n.returnsTrouble(ctx, name, n.settleAtBureau(ctx, name, folder)); err != nil {
+			if err := n.returnsTrouble(ctx, name, "removed or moved at the bureau, though they are taken", n.settleAtBureau(ctx, name, folder)); err != nil {
 				return reader.lines, err
 			}
 		}
@@ -91,17 +91,13 @@ func (n *Night) returnsFolder(ctx context.Context, name string) (folder returnsF
 }
 
 // returnsTrouble tells a bureau's error in the report; any other ends the stage.
-func (n *Night) returnsTrouble(ctx context.Context, name string, err error) error {
+func (n *Night) returnsTrouble(ctx context.Context, name, undone string, err error) error {
 	var theirs *bureau.Error
 	if err == nil || ctx.Err() != nil || !errors.As(err, &theirs) {
 		return err
 	}
-	if errors.Is(err, fs.ErrNotExist) { // nothing can lie there; what is missing the acknowledgements' due dates show
-		n.note("no return file of %s was looked for: %s", name, theirs.Error())
-		return nil
-	}
 	n.Log.Error().Str("run", n.run.ID).Str("bureau", name).Str("class", theirs.Class.String()).Msg(theirs.Error())
-	n.needs = append(n.needs, report.Need{What: "the return files of " + name + " could not be fetched", Why: theirs.Error(), Command: "reemboss run"})
+	n.needs = append(n.needs, report.Need{What: "the return files of " + name + " could not be " + undone, Why: theirs.Error(), Command: "reemboss run"})
 	return nil
 }
 
@@ -113,14 +109,16 @@ func (n *Night) fetchReturns(ctx context.Context, name string, folder returnsFol
 		return err
 	}
 	for i, f := range waiting {
-		_, err := n.Ledger.SeenReturn(ctx, name, f.Name, f.Size, f.ModTime)
-		if err == nil {
+		shown := n.shownReturn(ctx, f.Name)
+		seen, err := n.Ledger.SeenReturn(ctx, name, shown, f.Size, f.ModTime)
+		again := seen.Settled && settings.After != config.LeaveReturn || forgotten(seen) // it was taken away, so this is another one; its content decides
+		if err == nil && !again {
 			continue
 		}
-		if !errors.Is(err, ledger.ErrNotFound) {
+		if err != nil && !errors.Is(err, ledger.ErrNotFound) {
 			return err
 		}
-		if err := n.fetchReturn(ctx, name, folder, f, reader); err != nil {
+		if err := n.oneReturn(name, "fetched", shown, n.fetchReturn(ctx, name, folder, f, reader)); err != nil {
 			return err
 		}
 		n.progress("collect", int64(i+1), int64(len(waiting)))
@@ -128,10 +126,27 @@ func (n *Night) fetchReturns(ctx context.Context, name string, folder returnsFol
 	return nil
 }
 
+// forgotten: it was taken and lost by a damage of ours, and a person dismissed it.
+func forgotten(f ledger.ReturnFile) bool {
+	return f.State == ledger.ReturnDismissed && f.Code == returnDamaged
+}
+
+// oneReturn tells the bureau's lasting refusal of one file in the report; the
+// others go on. Any other error is given as it is.
+func (n *Night) oneReturn(bureauName, undone, file string, err error) error {
+	var theirs *bureau.Error
+	if !errors.As(err, &theirs) || theirs.Class != bureau.BureauLasting {
+		return err
+	}
+	n.Log.Error().Str("run", n.run.ID).Str("bureau", bureauName).Str("class", theirs.Class.String()).Msg(theirs.Error())
+	n.needs = append(n.needs, report.Need{What: fmt.Sprintf("%s of %s could not be %s", printable(file), bureauName, undone), Why: theirs.Error(), Command: "reemboss run"})
+	return nil
+}
+
 // fetchReturn holds one file: sealed bytes first, then the record of them.
 func (n *Night) fetchReturn(ctx context.Context, name string, folder returnsFolder, f bureau.RemoteFile, reader *returnReader) error {
 	if f.Size > n.Config.Intake.MaxFileSize {
-		n.needs = append(n.needs, report.Need{What: fmt.Sprintf("%s of %s is too large", printable(f.Name), name),
+		n.needs = append(n.needs, report.Need{What: fmt.Sprintf("%s of %s is too large", printable(n.shownReturn(ctx, f.Name)), name),
 			Why: fmt.Sprintf("It has %d bytes and at most %d are taken (intake.max_file_size); it is left at the bureau.", f.Size, n.Config.Intake.MaxFileSize), Command: "reemboss config check"})
 		return nil
 	}
@@ -142,20 +157,20 @@ func (n *Night) fetchReturn(ctx context.Context, name string, folder returnsFold
 	writer := &holding{n: n, path: held, name: f.Name}
 	err = folder.Fetch(ctx, n.Config.Bureaus[name].Returns.Dir, f, writer.open)
 	if errors.Is(err, bureau.ErrChanging) {
-		n.note("%s of %s is still being written and is left for the next run", printable(f.Name), name)
+		n.note("%s of %s is still being written and is left for the next run", printable(n.shownReturn(ctx, f.Name)), name)
 		return durable.Remove(held)
 	}
 	if err != nil {
 		return err
 	}
 	n.at("collect/fetched")
-	file := ledger.ReturnFile{RunID: n.run.ID, Bureau: name, Name: f.Name, Size: f.Size, SHA256: writer.sum(), ModTime: f.ModTime,
+	file := ledger.ReturnFile{RunID: n.run.ID, Bureau: name, Name: n.shownReturn(ctx, f.Name), Size: f.Size, SHA256: writer.sum(), ModTime: f.ModTime,
 		State: ledger.ReturnHeld, Held: n.Relative(held), FetchedAt: n.Now()}
 	same, err := n.Ledger.SameReturn(ctx, name, file.SHA256, 0)
 	switch {
-	case err == nil:
+	case err == nil && !forgotten(same):
 		return n.repeated(ctx, file, same)
-	case !errors.Is(err, ledger.ErrNotFound):
+	case err != nil && !errors.Is(err, ledger.ErrNotFound):
 		return err
 	}
 	trouble, err := reader.check(ctx, &file)
@@ -172,7 +187,7 @@ func (n *Night) fetchReturn(ctx context.Context, name string, folder returnsFold
 		return err
 	}
 	n.at("collect/held")
-	n.Log.Info().Str("run", n.run.ID).Str("bureau", name).Str("file", printable(f.Name)).Int64("return", id).Int64("bytes", f.Size).Msg("return file taken")
+	n.Log.Info().Str("run", n.run.ID).Str("bureau", name).Str("file", printable(file.Name)).Int64("return", id).Int64("bytes", f.Size).Msg("return file taken")
 	return nil
 }
 
@@ -196,6 +211,11 @@ func (n *Night) repeated(ctx context.Context, file, same ledger.ReturnFile) erro
 		return err
 	}
 	return durable.Remove(held)
+}
+
+// shownReturn is a return file's name as the ledger and the reports have it: a card number in it is masked.
+func (n *Night) shownReturn(ctx context.Context, name string) string {
+	return strings.ReplaceAll(n.masker(ctx)(name), "*", "x")
 }
 
 // freeHold finds a name in state/returns that no file has.
@@ -250,21 +270,24 @@ func (n *Night) settleAtBureau(ctx context.Context, name string, folder returnsF
 		}
 	}
 	for _, f := range files {
-		if f.State == ledger.ReturnHeld {
+		if f.State == ledger.ReturnHeld || f.Code == returnDamaged { // not all of it is in the ledger
 			continue
 		}
-		there := slices.ContainsFunc(waiting, func(r bureau.RemoteFile) bool {
-			return r.Name == f.Name && r.Size == f.Size && r.ModTime.UTC().Truncate(time.Millisecond).Equal(f.ModTime)
+		there := slices.IndexFunc(waiting, func(r bureau.RemoteFile) bool {
+			return n.shownReturn(ctx, r.Name) == f.Name && r.Size == f.Size && r.ModTime.UTC().Truncate(time.Millisecond).Equal(f.ModTime)
 		})
 		switch {
-		case !there:
+		case there < 0:
 		case settings.After == config.RemoveReturn:
-			err = folder.Discard(ctx, settings.Dir, f.Name)
+			err = folder.Discard(ctx, settings.Dir, waiting[there].Name)
 		case settings.After == config.MoveReturn:
-			err = folder.SetAside(ctx, settings.Dir, f.Name, settings.MoveTo)
+			err = folder.SetAside(ctx, settings.Dir, waiting[there].Name, settings.MoveTo)
 		}
 		if err != nil {
-			return err
+			if err = n.oneReturn(name, "removed or moved at the bureau, though it is taken", f.Name, err); err != nil {
+				return err
+			}
+			continue
 		}
 		n.at("collect/settled")
 		f.Settled = true

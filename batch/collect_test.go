@@ -93,7 +93,7 @@ func (b *bench) mustHold(r *report.Reconciliation) {
 
 func (b *bench) file(r *report.Reconciliation, name string) report.BureauFile {
 	b.Helper()
-	for _, f := range r.Files {
+	for _, f := range r.ListedFiles() {
 		if f.Name == name {
 			return f
 		}

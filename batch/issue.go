@@ -65,7 +65,7 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 			return nil, nil, err
 		}
 		embossed.ID, embossed.PAN, embossed.PSN = id, pan, product.FirstPSN
-		embossed.Expiry = issue.NewExpiry(plan.BusinessDate, product.ValidityMonths, 0)
+		embossed.Expiry = issue.NewExpiry(plan.BusinessDate, product.ValidityMonths)
 		embossed.Status = plan.NewStatus
 	default:
 		psn, err := d.nextPSN(ctx, known)
@@ -73,7 +73,11 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 			return nil, nil, err
 		}
 		embossed.PSN = psn
-		embossed.Expiry = issue.NewExpiry(plan.BusinessDate, product.ValidityMonths, known.Expiry)
+		earlier, err := d.n.Ledger.Expiries(ctx, known.ID)
+		if err != nil {
+			return nil, nil, err
+		}
+		embossed.Expiry = issue.NewExpiry(plan.BusinessDate, product.ValidityMonths, append(earlier, known.Expiry)...)
 		if plan.NewStatus != "" {
 			embossed.Status = plan.NewStatus
 		}

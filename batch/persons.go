@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"reemboss/batch/ledger"
@@ -30,10 +31,35 @@ func (n *Night) file(ctx context.Context, name string) (ledger.BureauFile, error
 
 // given refuses a decision without a reason: nobody could account for it later.
 func given(reason string) error {
-	if strings.TrimSpace(reason) == "" {
+	switch strings.TrimSpace(reason) {
+	case "":
 		return setup("--reason is blank; say how it is known, it is kept in the history")
+	case "…", "...":
+		return setup("--reason is only the dots of the report's command; write how it is known, it is kept in the history")
 	}
 	return nil
+}
+
+// undisputed refuses to send or to make the cards of a refused file again while
+// the bureau says of one of them that it was made all the same.
+func (n *Night) undisputed(ctx context.Context, f ledger.BureauFile) error {
+	if f.State != ledger.Refused {
+		return nil
+	}
+	all, _, err := n.Ledger.Disputes(ctx, 0)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, e := range all {
+		if e.FileID == f.ID {
+			ids = append(ids, strconv.FormatInt(e.ID, 10))
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return setup("what the bureau tells of %s contradicts its refusal: settle event %s first (reemboss settle EVENT --keep or --take), or a card may be made twice", f.Name, strings.Join(ids, ", "))
 }
 
 // ResolveDelivered settles an UNDECIDED transfer: a person knows that the recipient has the file.
@@ -88,6 +114,9 @@ func (n *Night) Resend(ctx context.Context, name, reason string) (ledger.BureauF
 	}
 	if f.State != ledger.Sent && f.State != ledger.Refused {
 		return f, setup("%s is %s; only a file that was SENT or REFUSED can be sent again (an UNDECIDED one: reemboss resolve; a VOID one never; the others go out with the next run)", f.Name, f.State)
+	}
+	if err := n.undisputed(ctx, f); err != nil {
+		return f, err
 	}
 	return n.again(ctx, f, "file.resent", reason, reason)
 }
@@ -149,7 +178,10 @@ func (n *Night) sentBefore(ctx context.Context, f ledger.BureauFile) error {
 	if err != nil {
 		return err
 	}
-	if last == ledger.Refused {
+	switch last {
+	case ledger.Undecided: // a person knows that the bureau does not have it: the next run sends it
+		return nil
+	case ledger.Refused:
 		back.To, back.At, back.Evidence, back.Reason = ledger.Refused, n.Now(), nil, "the repetition failed; the bureau had refused it"
 	}
 	return n.Ledger.ChangeFile(ctx, back)
@@ -166,6 +198,9 @@ func (n *Night) Cancel(ctx context.Context, name, reason string) (f ledger.Burea
 	}
 	if f.State != ledger.Refused {
 		return f, 0, setup("%s is %s; only a file that the bureau REFUSED can be cancelled, since any other may have been made", f.Name, f.State)
+	}
+	if err := n.undisputed(ctx, f); err != nil {
+		return f, 0, err
 	}
 	moved, err = n.Ledger.CancelFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{ledger.Refused}, To: ledger.Void,
 		At: n.Now(), Reason: reason, Entry: n.audit("file.cancelled", f.Name, reason)})

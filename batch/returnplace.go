@@ -117,24 +117,29 @@ func printableName(name string) string {
 	return name
 }
 
-// heldBytes opens what lies sealed in state/returns and gives the bytes as they came.
+// heldError: what lies sealed in state/returns cannot be read.
+type heldError struct{ err error }
+
+func (e *heldError) Error() string { return e.err.Error() }
+func (e *heldError) Unwrap() error { return e.err }
+
+// heldBytes opens what lies sealed in state/returns and gives the bytes as they
+// came. An error of the sealed copy is a [heldError], one of read is given as it is.
 func (n *Night) heldBytes(held string, read func(io.Reader) error) error {
 	f, err := os.Open(n.Path(held))
 	if err != nil {
-		return err
+		return &heldError{err}
 	}
 	defer f.Close()
 	came, verdict := bureau.Open(f, n.ownKey, []*bureau.Key{n.ownKey})
-	if err := read(came); err != nil {
-		return err
-	}
+	given := read(came)
 	if _, err := io.Copy(io.Discard, came); err != nil {
-		return fmt.Errorf("what is held in %s: %w", held, err)
+		return &heldError{fmt.Errorf("what is held in %s: %w", held, err)}
 	}
 	if _, err := verdict(); err != nil {
-		return fmt.Errorf("what is held in %s: %w", held, err)
+		return &heldError{fmt.Errorf("what is held in %s: %w", held, err)}
 	}
-	return nil
+	return given
 }
 
 // returnHoldsPAN says whether the bytes as they came hold a card number of ours in clear.

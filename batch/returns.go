@@ -29,6 +29,7 @@ const (
 	returnFileUnknown  = "file_unknown"   // speaks of a bureau file that is none of ours
 	returnOtherBureau  = "other_bureau"   // speaks of another bureau's file
 	returnNoKey        = "no_key"         // the bureau's key cannot be used
+	returnDamaged      = "held_damaged"   // our own sealed copy cannot be read any more
 	lineMalformed      = "line_malformed" // a line that cannot be used
 	uidUnknown         = "uid_unknown"    // no card of ours
 	uidElsewhere       = "uid_elsewhere"  // a card of another file or bureau
@@ -142,9 +143,9 @@ func (r *returnReader) foreign(ctx context.Context, name string, l *returns.Line
 	if told == "" {
 		told = fmt.Sprintf("the file number %d", l.Sequence)
 	}
-	told = r.n.masker(ctx)(printable(told))
 	switch f := r.files.find(name, l); {
 	case f == nil:
+		told = r.n.masker(ctx)(printable(told))
 		return &returnTrouble{code: returnFileUnknown, detail: fmt.Sprintf("Line %d speaks of %s, and no file of ours has ever had that name; nothing of it was used. Ask the bureau whose file it is.", l.Number, told)}
 	case f.Recipient != name:
 		return &returnTrouble{code: returnOtherBureau, detail: fmt.Sprintf("Line %d speaks of %s, which went to %s and not to %s; nothing of it was used. Ask both bureaus how it came here.", l.Number, told, f.Recipient, name)}
@@ -271,31 +272,52 @@ func (r *returnReader) take(ctx context.Context, file *ledger.ReturnFile) error 
 		n.needs = append(n.needs, report.Need{What: fmt.Sprintf("%s of %s waits", printable(file.Name), file.Bureau), Why: "The configuration has no bureau " + file.Bureau + " any more.", Command: "reemboss config check"})
 		return nil
 	}
-	if file.Code == "" && file.Pos == 0 && !r.checked[file.Held] {
-		trouble, err := r.check(ctx, file)
-		if err != nil {
-			return err
-		}
-		if trouble != nil {
-			file.Code, file.Detail = trouble.code, trouble.detail
-			if trouble.unfinished { // read again by a person's word, and still cut short
-				file.Code = returnUnreadable
-			}
+	trouble, err := r.use(ctx, file)
+	if err == nil && trouble != nil {
+		file.Code, file.Detail = trouble.code, trouble.detail
+		if trouble.unfinished { // read again by a person's word, and still cut short
+			file.Code = returnUnreadable
 		}
 	}
-	if file.Code == "" {
-		if err := r.apply(ctx, file); err != nil {
-			return err
+	if err == nil {
+		err = r.place(ctx, file)
+	}
+	var damaged *heldError
+	if errors.As(err, &damaged) {
+		return r.giveUp(ctx, file, damaged)
+	}
+	return err
+}
+
+// use checks a held file where that was not done, and applies it.
+func (r *returnReader) use(ctx context.Context, file *ledger.ReturnFile) (*returnTrouble, error) {
+	if file.Code != "" {
+		return nil, nil
+	}
+	if file.Pos == 0 && !r.checked[file.Held] {
+		if trouble, err := r.check(ctx, file); trouble != nil || err != nil {
+			return trouble, err
 		}
 	}
-	return r.place(ctx, file)
+	return r.apply(ctx, file)
+}
+
+// giveUp quarantines a file whose bytes in state/returns cannot be read any
+// more: one file must not keep every later night from its work.
+func (r *returnReader) giveUp(ctx context.Context, file *ledger.ReturnFile, damaged *heldError) error {
+	n := r.n
+	file.State, file.Code, file.Final = ledger.ReturnQuarantined, returnDamaged, ""
+	file.Detail = fmt.Sprintf("What was fetched of it cannot be read any more (%v); %d of its lines are in the ledger. Put state/returns back from a copy and read it again, or dismiss it: then the bureau's copy, if it is still there, is fetched anew.", plain(damaged.err), file.Pos)
+	entry := n.entry("return.quarantined", printable(file.Name), fmt.Sprintf("bureau %s, sha256 %s, %s", file.Bureau, file.SHA256, file.Code))
+	return n.Ledger.UpdateReturn(ctx, *file, &entry)
 }
 
 // apply commits the lines of a checked file in chunks, from the one where an earlier process stopped.
-func (r *returnReader) apply(ctx context.Context, file *ledger.ReturnFile) error {
+// What is wrong with it now and was not when it was checked (the configuration changed meanwhile) is its trouble.
+func (r *returnReader) apply(ctx context.Context, file *ledger.ReturnFile) (*returnTrouble, error) {
 	format, err := r.prepare(ctx, file.Bureau)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a := &applying{r: r, file: file, from: file.Pos}
 	trouble, err := r.open(ctx, file, func(clear io.Reader) error {
@@ -305,15 +327,10 @@ func (r *returnReader) apply(ctx context.Context, file *ledger.ReturnFile) error
 		}
 		return err
 	})
-	switch {
-	case a.failed != nil:
-		return a.failed
-	case err != nil:
-		return err
-	case trouble != nil:
-		return fmt.Errorf("it could be read and now cannot: %s", trouble.detail)
+	if a.failed != nil {
+		return nil, a.failed
 	}
-	return nil
+	return trouble, err
 }
 
 // applying collects lines into chunks.
@@ -381,7 +398,7 @@ func (a *applying) flush(ctx context.Context) error {
 	for i := range a.cards {
 		l := &a.cards[i]
 		if s := a.shipment(known, l); s != nil {
-			if err := a.delivered(known, s, l); err != nil {
+			if err := a.delivered(ctx, known, s, l); err != nil {
 				return err
 			}
 			a.follow(s, l, now)
@@ -433,19 +450,25 @@ func orNone(name string) string {
 
 // delivered: a line about a card of a file whose transfer has no known end
 // shows that the bureau has the file, and decides it.
-func (a *applying) delivered(known map[string]*ledger.Shipment, s *ledger.Shipment, l *returns.Line) error {
+func (a *applying) delivered(ctx context.Context, known map[string]*ledger.Shipment, s *ledger.Shipment, l *returns.Line) error {
 	f := a.r.files.byID[s.BureauFileID]
 	if f == nil || f.State != ledger.Undecided && f.State != ledger.Renaming {
+		return nil
+	}
+	now, err := a.r.fileNow(ctx, f)
+	if err != nil {
+		return err
+	}
+	e := a.event(l)
+	if !rules.ProvesDelivery(now, happened(s.Events), rules.Happened{Status: e.Status, At: e.At, Source: ledger.FromBureau}) {
 		return nil
 	}
 	evidence, err := a.evidence(f, l)
 	if err != nil {
 		return err
 	}
-	e := a.event(l)
 	e.UID, e.FileID, e.Count = "", f.ID, returns.NoCount
-	a.chunk.Answers = append(a.chunk.Answers, ledger.FileAnswer{Event: e, Delivered: true, Evidence: evidence})
-	a.chunk.Entry = a.r.n.audit("file.sent", f.Name, string(evidence))
+	a.chunk.Answers = append(a.chunk.Answers, ledger.FileAnswer{Event: e, Delivered: true, Evidence: evidence, Entry: a.r.n.audit("file.sent", f.Name, string(evidence))})
 	f.State = ledger.Sent
 	for _, other := range known {
 		if other.BureauFileID == f.ID && other.State == ledger.PlannedO {
@@ -458,10 +481,13 @@ func (a *applying) delivered(known map[string]*ledger.Shipment, s *ledger.Shipme
 // follow decides what one line does to its card.
 func (a *applying) follow(s *ledger.Shipment, l *returns.Line, now time.Time) {
 	e := a.event(l)
-	turn := rules.Follow(string(s.State), happened(s.Events), rules.Happened{Status: e.Status, At: e.At, Code: e.Code, Source: ledger.FromBureau})
+	turn := rules.Follow(string(s.State), happened(s.Events), rules.Happened{Status: e.Status, At: e.At, Code: particulars(&e), Source: ledger.FromBureau})
 	if turn.Known {
 		a.chunk.Known++
 		return
+	}
+	if !s.SentAt.IsZero() && e.At.Before(s.SentAt.AddDate(-1, 0, 0)) { // a clock that was never set
+		turn = rules.Turn{Dispute: fmt.Sprintf("%s at %s is more than a year before the card was sent; ask the bureau when it was", e.Status, e.At.UTC().Format(time.DateOnly))}
 	}
 	e.UID, e.FileID = s.UID, s.BureauFileID
 	e.State, e.Acked, e.Rejected, e.Dispute = ledger.OrderState(turn.State), turn.Acked, turn.Rejected, turn.Dispute
@@ -476,11 +502,19 @@ func (a *applying) follow(s *ledger.Shipment, l *returns.Line, now time.Time) {
 	s.Events = append(s.Events, e)
 }
 
+// particulars tell two events of one status and time apart: the bureau's code, and the letter's tracking number.
+func particulars(e *ledger.Event) string {
+	if e.TrackingNumber == "" {
+		return e.Code
+	}
+	return e.Code + " " + e.TrackingNumber
+}
+
 // happened gives the rules a history.
 func happened(events []ledger.Event) []rules.Happened {
 	list := make([]rules.Happened, len(events))
 	for i, e := range events {
-		list[i] = rules.Happened{Status: e.Status, At: e.At, Code: e.Code, Source: e.Source, Moved: e.State != "", Disputed: e.Dispute != ""}
+		list[i] = rules.Happened{Status: e.Status, At: e.At, Code: particulars(&e), Source: e.Source, Moved: e.State != "", Disputed: e.Dispute != ""}
 	}
 	return list
 }
@@ -515,17 +549,9 @@ func (a *applying) bureauFile(ctx context.Context, l *returns.Line) error {
 		a.problem(l.Number, lineMalformed, "", "", "The line speaks of a file and names none; ask the bureau.")
 		return a.flush(ctx)
 	}
-	history, err := n.Ledger.FileEvents(ctx, f.ID)
+	now, err := a.r.fileNow(ctx, f)
 	if err != nil {
 		return err
-	}
-	states, err := n.Ledger.OrderStates(ctx, f.ID)
-	if err != nil {
-		return err
-	}
-	now := rules.FileNow{State: string(f.State), Records: f.Records, ByState: map[string]int64{}, EverSent: !f.SentAt.IsZero(), SentAt: f.SentAt, History: happened(history)}
-	for state, count := range states {
-		now.ByState[string(state)] = count
 	}
 	e := a.event(l)
 	e.FileID = f.ID
@@ -552,6 +578,33 @@ func (a *applying) bureauFile(ctx context.Context, l *returns.Line) error {
 	}
 	a.chunk.Answers = []ledger.FileAnswer{answer}
 	return a.commitFile(ctx)
+}
+
+// fileNow is what the rules need to know of a bureau file when the bureau speaks of it.
+func (r *returnReader) fileNow(ctx context.Context, f *ledger.BureauFile) (now rules.FileNow, err error) {
+	now = rules.FileNow{State: string(f.State), Records: f.Records, ByState: map[string]int64{}, EverSent: !f.SentAt.IsZero(), SentAt: f.SentAt}
+	history, err := r.n.Ledger.FileEvents(ctx, f.ID)
+	if err != nil {
+		return now, err
+	}
+	now.History = happened(history)
+	states, err := r.n.Ledger.OrderStates(ctx, f.ID)
+	if err != nil {
+		return now, err
+	}
+	for state, count := range states {
+		now.ByState[string(state)] = count
+	}
+	steps, err := r.n.Ledger.Deliveries(ctx, f.ID)
+	for _, step := range steps {
+		switch step.State {
+		case ledger.Intent:
+			now.Begun = step.At
+		case ledger.Sent:
+			now.Sendings++
+		}
+	}
+	return now, err
 }
 
 // commitFile commits what a FILE line did, also when it did nothing: its position counts.

@@ -19,7 +19,7 @@ import (
 // the bureau takes files in any order; other recipients go on. What could not
 // be sent keeps its state and its reason, and the night ends with exit code 4.
 func (n *Night) send(ctx context.Context) (int64, error) {
-	files, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{States: append([]ledger.BureauFileState{ledger.Undecided, ledger.Planned}, openStates...)})
+	files, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{States: append([]ledger.BureauFileState{ledger.Undecided, ledger.Planned, ledger.Refused}, openStates...)})
 	if err != nil {
 		return 0, err
 	}
@@ -37,7 +37,7 @@ func (n *Night) send(ctx context.Context) (int64, error) {
 		}
 		before, waits := blocked[f.Recipient]
 		switch {
-		case f.State == ledger.Planned || f.State == ledger.Undecided:
+		case f.State == ledger.Planned || f.State == ledger.Undecided || f.State == ledger.Refused:
 			n.block(blocked, f)
 			continue
 		case waits:
@@ -90,11 +90,10 @@ func (n *Night) send(ctx context.Context) (int64, error) {
 }
 
 // wasOut says whether the recipient may have the file under its name: it is
-// being sent again because a person said so. What the bureau refused it has no
-// more, and a file of that name there must not count as this delivery.
+// being sent again because a person said so.
 func (n *Night) wasOut(ctx context.Context, f ledger.BureauFile) (bool, error) {
 	last, err := n.lastOutcome(ctx, f)
-	return last == ledger.Sent || last == ledger.Undecided, err
+	return last != "", err
 }
 
 // lastOutcome is the newest end of a transfer in a file's history: SENT, UNDECIDED, REFUSED; "" for none.

@@ -84,12 +84,11 @@ func (n *Night) takeEvent(ctx context.Context, e ledger.Event, settlement string
 		return "", setup("the order of event %d is not in the ledger", e.ID)
 	case s.State == ledger.Queued:
 		return "", setup("the card waits for the bureau's next file, so nothing can have happened to it; settle event %d with --keep", e.ID)
-	case s.State == ledger.PlannedO:
-		return "", setup("the bureau does not have %s, the card's file (reemboss status); send it again or cancel it first", s.FileName)
+	case s.BureauFileID != e.FileID:
+		return "", setup("the card went into a later file (%s) since, and the event speaks of the one before; settle event %d with --keep", s.FileName, e.ID)
 	}
 	taken := e
 	taken.ID, taken.Source, taken.Dispute, taken.RecordedAt, taken.RunID = 0, ledger.FromPerson, "", n.Now(), ""
-	taken.FileID = s.BureauFileID // its card may have gone into another file since
 	turn := rules.Take(string(s.State), rules.Happened{Status: e.Status, At: e.At, Code: e.Code, Source: ledger.FromPerson})
 	taken.State, taken.Acked, taken.Rejected = ledger.OrderState(turn.State), turn.Acked, turn.Rejected
 	if err := n.Ledger.SettleEvent(ctx, e.ID, n.Now(), settlement, &taken, s.State, nil, entry); err != nil {
@@ -171,7 +170,10 @@ func (n *Night) quarantined(ctx context.Context, name string) (ledger.ReturnFile
 	}
 	var found []ledger.ReturnFile
 	for _, f := range files {
-		if f.Name == name || f.Final == name || filepath.Base(f.Final) == filepath.Base(name) {
+		if f.Final == filepath.ToSlash(name) || n.Path(f.Final) == name {
+			return f, nil
+		}
+		if f.Name == name || filepath.Base(f.Final) == filepath.Base(name) {
 			found = append(found, f)
 		}
 	}

@@ -227,16 +227,3 @@ func (c *checker) newCardIDs() {
 		c.wrong(join(path, "to"), "%d is before from, %d; the range goes upwards", ids.To, ids.From)
 	}
 }
-
-func (c *checker) cardKeys() {
-	c.some("card_keys", len(c.CardKeys), "at least one card verification key")
-	for key, k := range c.CardKeys {
-		path := join("card_keys", key)
-		c.named(path, key, "a key")
-		if c.oneOf(join(path, "backend"), k.Backend, "backend", "software") && k.Backend == "software" &&
-			c.Environment == Production && !c.AllowSoftwareKeys {
-			c.wrong(join(path, "backend"), "software keys are for environment: test; in production keep the key in an HSM, or accept the risk with allow_software_keys: true")
-		}
-		c.form(join(path, "kcv"), k.KCV, kcv, "the key's check value, six hex digits (in quotes)")
-	}
-}

@@ -31,6 +31,7 @@ type Config struct {
 	Ranges            map[string]Range    `yaml:"ranges"`
 	NewCardIDs        IDRange             `yaml:"new_card_ids"`
 	CardKeys          map[string]CardKey  `yaml:"card_keys"`
+	PKCS11            PKCS11              `yaml:"pkcs11"`
 	Reasons           map[int]Reason      `yaml:"reasons"`
 	ReembossStatuses  []string            `yaml:"reemboss_statuses"`
 	Statuses          Statuses            `yaml:"statuses"`
@@ -106,8 +107,30 @@ type CVVKey struct {
 
 // CardKey is a card verification key pair, known by its check value.
 type CardKey struct {
-	Backend string `yaml:"backend"` // software
+	Backend string `yaml:"backend"` // software or pkcs11
 	KCV     string `yaml:"kcv"`     // six hex digits
+	LabelA  string `yaml:"label_a"` // pkcs11: label of the token's key A, the left half
+	LabelB  string `yaml:"label_b"` // pkcs11: label of the token's key B, the right half
+}
+
+// Where card verification keys are.
+const (
+	SoftwareKeys = "software" // sealed in the keyset
+	PKCS11Keys   = "pkcs11"   // in a token
+)
+
+// PKCS11 is the token that holds the card keys of backend pkcs11.
+type PKCS11 struct {
+	Module   string        `yaml:"module"`   // absolute path of the vendor's library
+	Token    string        `yaml:"token"`    // label of the token
+	Serial   string        `yaml:"serial"`   // its serial number, where labels are not unique; either is enough
+	PIN      SecretRef     `yaml:"pin"`      // of the token's user
+	Sessions int           `yaml:"sessions"` // open at a time
+	Batch    int           `yaml:"batch"`    // cards of one call
+	Timeout  time.Duration `yaml:"timeout"`  // a token that answers nothing for this long has failed
+	// Labels of the public test key pair, for a token that lets no program make a key.
+	TestLabelA string `yaml:"test_label_a"`
+	TestLabelB string `yaml:"test_label_b"`
 }
 
 // Range is where new PANs come from: prefix + body + check digit, the body from From to To.

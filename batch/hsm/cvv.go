@@ -48,8 +48,7 @@ func (k *cvvKey) cvv(pan, expiry, service string) iso.Secret {
 	x := binary.BigEndian.Uint64(b1[:]) ^ binary.BigEndian.Uint64(b2[:])
 	binary.BigEndian.PutUint64(b1[:], x)
 	k.triple.Encrypt(b1[:], b1[:])
-	digits := decimalise(b1)
-	return iso.NewSecret(string(digits[:3]))
+	return CVVOf(b1)
 }
 
 // cvvBlocks packs PAN, expiry and service code, filled with zeros on the right

@@ -19,6 +19,7 @@
 package issue
 
 import (
+	"slices"
 	"time"
 
 	"reemboss/batch/rules"
@@ -39,11 +40,13 @@ func (r *Refusal) Error() string { return string(r.Code) + ": " + r.Detail }
 const MaxPSN = 99
 
 // NewExpiry is the expiry of a reissued card: the month of the business date
-// plus the validity; where that is old, one month later, since with the number
-// kept the same expiry would give the old CVV2 again. old is 0 for a new number.
-func NewExpiry(businessDate time.Time, validityMonths int, old iso.Expiry) iso.Expiry {
+// plus the validity; where an earlier plastic of the number has that, one month
+// later, and so on, since with the number kept the same expiry would give an old
+// CVV2 again: of the card before this one, or, where the bureau rejected that
+// one, of the plastic still in use. A new number has no earlier plastic.
+func NewExpiry(businessDate time.Time, validityMonths int, earlier ...iso.Expiry) iso.Expiry {
 	e := iso.ExpiryOf(businessDate).Add(validityMonths)
-	if e == old {
+	for slices.Contains(earlier, e) {
 		e = e.Add(1)
 	}
 	return e

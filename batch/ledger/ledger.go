@@ -143,6 +143,8 @@ type Registry interface {
 	KnownPANs(ctx context.Context, pans []iso.PAN) ([]bool, error)
 	// PSNs gives the PSNs, rising, under which the registry has this card number (several cards may share one).
 	PSNs(ctx context.Context, pan iso.PAN) ([]int, error)
+	// Expiries gives those of every order that embossed the card, oldest first, whatever became of it.
+	Expiries(ctx context.Context, cardID int64) ([]iso.Expiry, error)
 	// CountCards is the number of cards.
 	CountCards(ctx context.Context) (int64, error)
 }

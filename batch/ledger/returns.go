@@ -98,7 +98,7 @@ type Shipment struct {
 type Problem struct {
 	ReturnID int64
 	Line     int
-	Code     string // line_malformed, uid_unknown, uid_of_another_file, event_disputed, file_disputed
+	Code     string // line_malformed, uid_unknown, uid_elsewhere, event_disputed, file_disputed
 	FileName string
 	UID      string
 	Detail   string // one sentence: what is wrong and what to do; never a card number
@@ -107,7 +107,8 @@ type Problem struct {
 // FileAnswer is what a bureau says of a file as a whole, with what follows from it.
 type FileAnswer struct {
 	Event Event // UID ""
-	// Delivered: the file was UNDECIDED or RENAMING, and this answer shows that the bureau has it: it becomes SENT with Evidence, and its orders SENT.
+	// Delivered: the file was UNDECIDED or RENAMING (or REFUSED, by a person's word), and this answer shows that the bureau has it: it becomes SENT with
+	// Evidence, and its orders SENT.
 	Delivered bool
 	Evidence  []byte
 	// Acknowledge: every order of the file that is SENT becomes ACKED, each by an event of its own (Acked +1) at the same time.
@@ -115,6 +116,7 @@ type FileAnswer struct {
 	// Refuse: the file becomes REFUSED. Its orders that are SENT or ACKED go back to PLANNED, each by an event REFUSED of its own (ACKED: Acked -1), and
 	// their cards are open again; an order whose card has another open order meanwhile stays as it is.
 	Refuse bool
+	Entry  *AuditEntry
 }
 
 // ReturnChunk is a bounded set of lines with all that follows from them, committed together.

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -18,6 +19,8 @@ type FileNow struct {
 	ByState  map[string]int64 // its orders by their state
 	EverSent bool             // it was SENT once, whatever it is now
 	SentAt   time.Time        // when it was SENT last
+	Sendings int              // how often it was SENT
+	Begun    time.Time        // when its newest transfer began; zero where that is not asked for
 	History  []Happened       // RECEIVED and REFUSED
 }
 
@@ -37,7 +40,8 @@ type FileTurn struct {
 // that the bureau counted, -1 where it tells none.
 //
 // An answer counts for the transmission that it can belong to: one that is not
-// later than a known refusal says nothing of the repetition.
+// later than a known refusal says nothing of the repetition, and only what
+// happened since a repetition began shows that it arrived ([ProvesDelivery]).
 func FollowFile(now FileNow, e Happened, count int64) FileTurn {
 	for _, h := range now.History {
 		if e.same(h) {
@@ -59,23 +63,29 @@ func fileReceived(now FileNow, e Happened, count int64) FileTurn {
 	switch {
 	case count >= 0 && count != now.Records:
 		return FileTurn{Dispute: fmt.Sprintf("%s contradicts the file: the bureau counted %d of %d records; %s", e, count, now.Records, askTheBureau)}
-	case now.State == "VOID":
-		return FileTurn{Dispute: fmt.Sprintf("%s contradicts the file's state VOID: it was cancelled and its cards went into a later file; %s", e, askTheBureau)}
-	case now.State == "REFUSED" && !earlier:
-		return FileTurn{Dispute: e.contradicts(refusal, "a file that was refused is not received without being sent again").Dispute}
 	case earlier:
 		return FileTurn{}
-	case atTheBureau(now.State):
-		return FileTurn{Delivered: now.State != "SENT", Acknowledge: true}
+	case now.State == "VOID":
+		return FileTurn{Dispute: fmt.Sprintf("%s contradicts the file's state VOID: it was cancelled and its cards went into a later file; %s", e, askTheBureau)}
+	case now.State == "REFUSED":
+		return FileTurn{Dispute: e.contradicts(refusal, "a file that was refused is not received without being sent again").Dispute}
+	case now.State == "SENT":
+		return FileTurn{Acknowledge: true}
+	case ProvesDelivery(now, nil, e):
+		return FileTurn{Delivered: true, Acknowledge: true}
 	}
-	return notSent(now, e)
+	turn := notSent(now, e)
+	turn.Acknowledge = turn.Dispute == "" // of the sending before: its cards are still SENT
+	return turn
 }
 
 func fileRefused(now FileNow, e Happened) FileTurn {
 	switch {
 	case now.State == "REFUSED" || now.State == "VOID" || ofAnEarlierSending(now, e):
 		return FileTurn{}
-	case !atTheBureau(now.State):
+	case lastOf(now.History, received).after(e): // it was received after all
+		return FileTurn{}
+	case now.State != "SENT" && !ProvesDelivery(now, nil, e):
 		return notSent(now, e)
 	}
 	for _, state := range []string{produced, shipped, delivered, returned, lost, rejected, activated} {
@@ -86,19 +96,31 @@ func fileRefused(now FileNow, e Happened) FileTurn {
 	return FileTurn{Delivered: now.State != "SENT", Refuse: true}
 }
 
-// atTheBureau says that the bureau can have the file.
-func atTheBureau(state string) bool {
-	return state == "SENT" || state == "UNDECIDED" || state == "RENAMING"
-}
-
-// ofAnEarlierSending says that a refusal belongs to a sending that is known to
-// have been refused, and not to the repetition.
-func ofAnEarlierSending(now FileNow, e Happened) bool {
-	refusal := lastOf(now.History, refused)
-	if refusal.At.IsZero() {
+// ProvesDelivery says that an event of the bureau, about a file or about one of
+// its cards (history is then the card's), decides a transfer whose end nobody
+// knew. Of a file that it had before, or a card that came from a refused one, the
+// bureau may be speaking of the earlier sending: then only what happened since this
+// transfer began is proof, and nothing that is not later than a refusal.
+func ProvesDelivery(now FileNow, history []Happened, e Happened) bool {
+	if now.State != "UNDECIDED" && now.State != "RENAMING" {
 		return false
 	}
-	return !e.after(refusal) || e.At.Before(now.SentAt)
+	moved := !lastOf(history, refused).At.IsZero()
+	if !now.EverSent && !moved {
+		return true
+	}
+	refusal := lastOf(append(slices.Clone(now.History), history...), refused)
+	return !e.At.Before(now.Begun) && (refusal.At.IsZero() || e.after(refusal))
+}
+
+// ofAnEarlierSending says that a refusal belongs to a sending that was repeated
+// since, by itself refused or by a person.
+func ofAnEarlierSending(now FileNow, e Happened) bool {
+	refusal := lastOf(now.History, refused)
+	if refusal.At.IsZero() && now.Sendings < 2 {
+		return false
+	}
+	return !refusal.At.IsZero() && !e.after(refusal) || e.At.Before(now.SentAt)
 }
 
 // notSent: an answer to a file that has not left, or is about to be repeated;

@@ -57,6 +57,8 @@ func Follow(state string, history []Happened, e Happened) Turn {
 	switch {
 	case slices.ContainsFunc(history, e.same):
 		return Turn{Known: true}
+	case e.Source == "bureau" && ofRefusedFile(history, e):
+		return beforeRefusal(history, e)
 	case open(state):
 		return beforeItWasSent(state, e)
 	case closing(e.Status) && closing(state):
@@ -75,9 +77,10 @@ func Follow(state string, history []Happened, e Happened) Turn {
 
 // Take is what a disputed event does when a person decides that it, and not
 // what contradicts it, is right: the shipment gets its status, wherever it was.
-// Only a card that the bureau does not have stays disputed.
+// A card of a file that the bureau refused (PLANNED) was made after all; only one
+// that is in no file stays disputed.
 func Take(state string, e Happened) Turn {
-	if open(state) || !closing(e.Status) && step(e.Status) < step(acked) {
+	if state == queued || !closing(e.Status) && step(e.Status) < step(acked) {
 		return Follow(state, nil, e)
 	}
 	return move(state, e.Status)
@@ -92,6 +95,21 @@ func beforeItWasSent(state string, e Happened) Turn {
 		return Turn{}
 	}
 	return Turn{Dispute: fmt.Sprintf("%s contradicts the card's state %s: the bureau tells of a card in a file that it does not have; %s", e, state, askTheBureau)}
+}
+
+// ofRefusedFile: the event is not later than the refusal of the file that the card was in then.
+func ofRefusedFile(history []Happened, e Happened) bool {
+	refusal := lastOf(history, refused)
+	return !refusal.At.IsZero() && !e.after(refusal)
+}
+
+// beforeRefusal: an acknowledgement or a rejection goes well with the refusal of
+// all that followed, and says nothing of the repetition. A card that was made goes not.
+func beforeRefusal(history []Happened, e Happened) Turn {
+	if e.Status == acked || e.Status == rejected {
+		return Turn{}
+	}
+	return e.contradicts(lastOf(history, refused), "a file of which cards are made is not refused")
 }
 
 // closedAgain: a closing event of a shipment that is closed. A card that is

@@ -143,11 +143,28 @@ func parse(t *testing.T, text string) Happened {
 	return e
 }
 
+// A card of a refused file that was made all the same: a person may say so while no other file has it.
+func TestTakingACardOfARefusedFile(t *testing.T) {
+	e := told("DELIVERED", 4)
+	expectTurn(t, Take("PLANNED", e), Turn{State: "DELIVERED", Acked: 1})
+	expectTurn(t, Take("QUEUED", e), Turn{Dispute: "that it does not have"})
+}
+
+// What is not later than the refusal of the file says nothing of its repetition.
+func TestEventsOfARefusedFile(t *testing.T) {
+	history := []Happened{told("REFUSED", 5)}
+	for _, state := range []string{"PLANNED", "QUEUED", "SENT", "ACKED"} {
+		expectTurn(t, Follow(state, history, told("ACKED", 4)), Turn{})
+		expectTurn(t, Follow(state, history, told("REJECTED", 5)), Turn{})
+		expectTurn(t, Follow(state, history, told("SHIPPED", 4)), Turn{Dispute: "a file of which cards are made is not refused"})
+	}
+	expectTurn(t, Follow("SENT", history, told("ACKED", 6)), Turn{State: "ACKED", Acked: 1})
+}
+
 func TestACardThatTheBureauDoesNotHave(t *testing.T) {
 	for _, state := range []string{"PLANNED", "QUEUED"} {
 		e := told("DELIVERED", 4)
 		expectTurn(t, Follow(state, nil, e), Turn{Dispute: "contradicts the card's state " + state + ": the bureau tells of a card in a file that it does not have"})
-		expectTurn(t, Take(state, e), Turn{Dispute: "that it does not have"})
 		e.Source = "extract"
 		expectTurn(t, Follow(state, nil, e), Turn{})
 	}

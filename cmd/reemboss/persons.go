@@ -118,7 +118,7 @@ func settle(s *session, asJSON bool, act func(*batch.Night) (ledger.BureauFile, 
 	if failed {
 		fmt.Fprintf(s.err, "reemboss: %v\n", theirs)
 	}
-	if f.State != ledger.Sent {
+	if failed || f.State != ledger.Sent {
 		return exitCode(exitPerson)
 	}
 	return nil

@@ -22,9 +22,8 @@ import (
 // JSON text after the other, each ended by a zero byte. It has no network, and
 // it ends with the test, or when the test's end of the pipe does.
 type realBrowser struct {
-	ctx  context.Context
-	to   *os.File
-	said *bytes.Buffer // standard error; read once the browser has ended
+	ctx context.Context // how long it may take altogether
+	to  *os.File
 
 	mu      sync.Mutex
 	last    int // id of the last call
@@ -57,34 +56,30 @@ func startBrowser(t *testing.T) *realBrowser {
 	}
 	theirEnd, toThem := osPipe(t)
 	fromThem, theirVoice := osPipe(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run", "--disable-breakpad",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions", "--host-resolver-rules=MAP * ~NOTFOUND",
 		"--user-data-dir="+profile, "--remote-debugging-pipe", "about:blank")
-	b := &realBrowser{ctx: ctx, to: toThem, said: new(bytes.Buffer), replies: map[int]chan reply{}, tabs: map[string]*realTab{}, ended: make(chan struct{})}
-	cmd.ExtraFiles = []*os.File{theirEnd, theirVoice} // 3 and 4
-	cmd.Stderr = b.said
+	b := &realBrowser{ctx: ctx, to: toThem, replies: map[int]chan reply{}, tabs: map[string]*realTab{}, ended: make(chan struct{})}
+	cmd.ExtraFiles = []*os.File{theirEnd, theirVoice}                                                                         // 3 and 4
+	cmd.Env = append(os.Environ(), "HOME="+profile, "TMPDIR="+profile, "XDG_CONFIG_HOME="+profile, "XDG_CACHE_HOME="+profile) // nothing of it is left
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = 20 * time.Second // for its children, who hold the same standard error
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	_, _ = theirEnd.Close(), theirVoice.Close()
 	go b.listen(fromThem)
 	t.Cleanup(func() {
-		if ctx.Err() != nil {
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		}
 		_ = b.send(0, "", "Browser.close", nil)
 		_ = toThem.Close()
+		late := time.AfterFunc(20*time.Second, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }) // it and all whom it started
 		_ = cmd.Wait()
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // whoever of its group is left
+		if late.Stop() {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // whom it left behind
+		}
 		<-b.ended
 		cancel()
 		_ = os.RemoveAll(profile)
-		if t.Failed() {
-			t.Logf("chromium said:\n%s", b.said)
-		}
 	})
 	return b
 }
@@ -320,7 +315,10 @@ func (p *realTab) click(element string) {
 // press presses a key on whatever has the focus; the command is what an editor makes of it, if anything.
 func (p *realTab) press(key string, code int, text string, command ...string) {
 	p.t.Helper()
-	what := map[string]any{"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text, "commands": command}
+	what := map[string]any{"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text}
+	if len(command) > 0 {
+		what["commands"] = command
+	}
 	p.call("Input.dispatchKeyEvent", what, nil)
 	p.call("Input.dispatchKeyEvent", map[string]any{"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code}, nil)
 	p.drawn()

@@ -23,6 +23,7 @@ import (
 var realPackages = map[string]string{
 	"gpg": "gnupg", "gpgconf": "gnupg", "/usr/sbin/sshd": "openssh-server", "/usr/lib/openssh/sftp-server": "openssh-sftp-server", "ssh-keygen": "openssh-client",
 	"soffice": "libreoffice-calc-nogui", "/usr/bin/python3": "python3-openpyxl", "xmllint": "libxml2-utils", "openssl": "openssl", "chromium": "chromium",
+	"pdftotext": "poppler-utils",
 }
 
 // needReal skips a test whose counterparts are not installed; in CI it fails.
@@ -116,6 +117,15 @@ func (g realGPG) key(t *testing.T, name, primary, subkey string) (fingerprint st
 	g.run(t, nil, "--quick-add-key", fields[1], subkey, "encrypt", "1y")
 	public, _ = g.run(t, nil, "--armor", "--export", fields[1])
 	return fields[1], public
+}
+
+// fingerprint is that of a key's primary key, by a part of its name.
+func (g realGPG) fingerprint(t *testing.T, name string) string {
+	t.Helper()
+	listed, _ := g.run(t, nil, "--with-colons", "--list-keys", name)
+	_, rest, _ := strings.Cut(string(listed), "\nfpr:::::::::")
+	fingerprint, _, _ := strings.Cut(rest, ":")
+	return fingerprint
 }
 
 // open decrypts a sealed file as its recipient would, and holds what gpg says
@@ -229,20 +239,6 @@ func convert(t *testing.T, to string, paths ...string) string {
 
 // sheetsToCSV is LibreOffice's filter for every sheet as a CSV in UTF-8, values as they are and not as they are shown.
 const sheetsToCSV = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,false,false,false,false,-1"
-
-// browse has Chromium load a page without a network and gives the page as it stands when its scripts have run, and what the browser says of it.
-func browse(t *testing.T, path string) (page, complaints string) {
-	t.Helper()
-	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND", "--user-data-dir="+t.TempDir(), "--enable-logging=stderr", "--v=0",
-		"--dump-dom", "file://"+filepath.ToSlash(path))
-	var out, said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &said
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("chromium: %v\n%s", err, said.Bytes())
-	}
-	return out.String(), said.String()
-}
 
 // verification computes verification values with OpenSSL alone: single DES is
 // triple DES with one key, and the algorithm's end is triple DES by itself.

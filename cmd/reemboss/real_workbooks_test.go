@@ -122,24 +122,3 @@ func sameAmount(a, b string) bool {
 	y, errY := strconv.ParseFloat(b, 64)
 	return errX == nil && errY == nil && x == y
 }
-
-// The page has a policy that lets nothing in from anywhere, and Chromium, which
-// tells each breach of it on its console, tells none.
-func TestThePageLoadsInChromiumWithoutAComplaint(t *testing.T) {
-	needReal(t, "chromium")
-	w := newWorkspace(t)
-	w.realisticNight()
-	w.do(exitPerson, "run", "--json")
-	page, complaints := browse(t, w.Path(w.one("reports/*/reconciliation.html")))
-	for _, line := range strings.Split(complaints, "\n") {
-		if strings.Contains(line, ":CONSOLE") {
-			t.Errorf("the page complains: %s", line)
-		}
-	}
-	if !strings.Contains(page, `http-equiv="Content-Security-Policy" content="default-src 'none'`) {
-		t.Error("the page has no policy that keeps everything out")
-	}
-	if !strings.Contains(page, "</html>") || !strings.Contains(page, "<table") {
-		t.Error("Chromium shows no table")
-	}
-}

@@ -82,6 +82,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"growing":   growing,
 	"lock":      holdLock,
 	"expand":    expandFiles,
+	"answer":    answerFile,
 	"damage":    damage,
 	"remember":  remember,
 	"unchanged": unchanged,
@@ -279,11 +280,11 @@ func (h *heldLocks) release(path string) error {
 	return nil
 }
 
-// expand FILE… replaces $TODAY and the like in files of the script.
+// expand FILE… replaces $TODAY and the like in files of the script, and what [bureauWords] knows.
 func expandFiles(ts *testscript.TestScript, neg bool, args []string) {
 	wantArgs(ts, neg, args, 1, "expand FILE…")
 	for _, name := range args {
-		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(os.Expand(ts.ReadFile(name), ts.Getenv)), 0o600))
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(os.Expand(ts.ReadFile(name), bureauWords(ts))), 0o600))
 	}
 }
 

@@ -208,49 +208,30 @@ func (l *Ledger) scanTold(r *row, runs runNames) (told *ledger.ToldEvent, err er
 	return told, err
 }
 
-// EventTallies counts in one pass over the rows, as tallies does.
+// EventTallies counts in one pass over the rows, as tallies does. The bureau is
+// the order's: an event may have come while its order was in no file.
 func (l *Ledger) EventTallies(ctx context.Context, runID string) (tallies []ledger.EventTally, err error) {
-	type counted struct {
-		file         int64
-		status, code string
-		disputed     bool
-	}
-	type sums struct{ n, acked int64 }
-	counts := map[counted]*sums{}
+	counts := map[ledger.EventTally]*ledger.EventTally{}
 	err = l.read(ctx, "count the events of run "+runID, func(conn *sqlite.Conn) error {
 		run, err := namedRun(conn, runID)
 		if err != nil {
 			return err
 		}
-		if err := each(conn, "SELECT bureau_file_id, status, code, dispute <> '', acked FROM events INDEXED BY events_of_run WHERE run = ? AND order_id IS NOT NULL", []any{run},
-			func(r *row) error {
-				c := counted{r.int(), r.text(), r.text(), r.bool()}
-				if counts[c] == nil {
-					counts[c] = &sums{}
-				}
-				counts[c].n++
-				counts[c].acked += r.int()
-				return nil
-			}); err != nil {
-			return err
-		}
-		at := map[ledger.EventTally]int{} // index into tallies, by a tally with N 0
-		for c, sum := range counts {
-			bureau, err := recipientOf(conn, c.file)
-			if err != nil {
-				return fmt.Errorf("outgoing file %d: %w", c.file, err)
+		return each(conn, `SELECT o.bureau, e.status, e.code, e.dispute <> '', e.acked FROM events e INDEXED BY events_of_run
+			JOIN orders o ON o.id = e.order_id WHERE e.run = ?`, []any{run}, func(r *row) error {
+			key := ledger.EventTally{Bureau: r.text(), Status: r.text(), Code: r.text(), Disputed: r.bool()}
+			t := counts[key]
+			if t == nil {
+				t = &ledger.EventTally{Bureau: key.Bureau, Status: key.Status, Code: key.Code, Disputed: key.Disputed}
+				counts[key] = t
 			}
-			t := ledger.EventTally{Bureau: bureau, Status: c.status, Code: c.code, Disputed: c.disputed}
-			i, ok := at[t]
-			if !ok {
-				i = len(tallies)
-				at[t] = i
-				tallies = append(tallies, t)
-			}
-			tallies[i].N += sum.n
-			tallies[i].Acked += sum.acked
-		}
-		return nil
+			t.N++
+			t.Acked += r.int()
+			return nil
+		})
 	})
+	for _, t := range counts {
+		tallies = append(tallies, *t)
+	}
 	return tallies, err
 }

@@ -238,6 +238,9 @@ func (b *booking) answer(a *ledger.FileAnswer) error {
 	}
 	if a.Delivered {
 		c := ledger.FileChange{FileID: e.FileID, From: []ledger.BureauFileState{ledger.Undecided, ledger.Renaming}, To: ledger.Sent, At: b.at, RunID: b.runID, Evidence: a.Evidence}
+		if e.Source == ledger.FromPerson {
+			c.From = append(c.From, ledger.Refused)
+		}
 		if err := changeFile(b.conn, &c, b.run); err != nil {
 			return fmt.Errorf("the answer to outgoing file %d: %w", e.FileID, err)
 		}
@@ -245,6 +248,9 @@ func (b *booking) answer(a *ledger.FileAnswer) error {
 	}
 	if err := b.add(e, 0); err != nil {
 		return fmt.Errorf("store the answer to outgoing file %d: %w", e.FileID, err)
+	}
+	if err := appendAudit(b.conn, a.Entry); err != nil {
+		return err
 	}
 	switch {
 	case a.Acknowledge:

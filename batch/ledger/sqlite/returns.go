@@ -94,7 +94,7 @@ func (l *Ledger) RewindReturn(ctx context.Context, id int64, entry ledger.AuditE
 		if err := returnIs(conn, id, ledger.ReturnQuarantined); err != nil {
 			return err
 		}
-		if _, err := exec(conn, "UPDATE return_files SET state = ?, code = '', detail = '', applied = 0, known = 0, problems = 0, pos = 0 WHERE id = ?",
+		if _, err := exec(conn, "UPDATE return_files SET state = ?, code = '', detail = '', final = '', applied = 0, known = 0, problems = 0, pos = 0 WHERE id = ?",
 			string(ledger.ReturnHeld), id); err != nil {
 			return err
 		}
