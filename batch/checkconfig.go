@@ -41,6 +41,11 @@ func CheckConfig(dir string, o Options) error {
 		c.signer("bureaus."+name, b.Returns)
 	}
 	c.recipient("card_system", n.Config.CardSystem)
+	c.secret("notify.mail.password", n.Config.Notify.Mail.Password)
+	for i, w := range n.Config.Notify.Webhooks {
+		c.secret(fmt.Sprintf("notify.webhooks[%d].secret", i), w.Secret)
+	}
+	c.secret("events.webhook.secret", n.Config.Events.Webhook.Secret)
 	if len(c.found) == 0 { // what only all of it together shows
 		if err := n.openKeys(); err != nil {
 			return err
@@ -159,6 +164,15 @@ func (c *configCheck) recipient(at string, r config.Recipient) {
 	if _, err := os.Stat(c.n.Resolve(r.Delivery.KnownHosts)); err != nil {
 		c.wrong(at+".delivery.known_hosts", fmt.Errorf("%s cannot be read: %w; put the bureau's host key there", r.Delivery.KnownHosts, plain(err)))
 	}
+}
+
+// secret: what a reference names is there.
+func (c *configCheck) secret(at string, ref config.SecretRef) {
+	if ref == (config.SecretRef{}) {
+		return
+	}
+	_, err := hsm.LoadText(ref, c.n.Dir)
+	c.wrong(at, err)
 }
 
 // signer: the key that return files are signed with, where it is another than the one we seal to.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -110,6 +109,11 @@ func (n *Night) fetchReturns(ctx context.Context, name string, folder returnsFol
 	}
 	for i, f := range waiting {
 		shown := n.shownReturn(ctx, f.Name)
+		if f.Odd {
+			n.needs = append(n.needs, report.Need{What: fmt.Sprintf("a file of %s has a name that cannot be used: %s", name, printable(shown)),
+				Why: "It is not UTF-8, or has control characters or a slash in it, and would not be the same name in a folder, a log and a report. It is left at the bureau and nothing of it was done; have it sent again under a plain name."})
+			continue
+		}
 		seen, err := n.Ledger.SeenReturn(ctx, name, shown, f.Size, f.ModTime)
 		again := seen.Settled && settings.After != config.LeaveReturn || forgotten(seen) // it was taken away, so this is another one; its content decides
 		if err == nil && !again {
@@ -150,12 +154,13 @@ func (n *Night) fetchReturn(ctx context.Context, name string, folder returnsFold
 			Why: fmt.Sprintf("It has %d bytes and at most %d are taken (intake.max_file_size); it is left at the bureau.", f.Size, n.Config.Intake.MaxFileSize), Command: "reemboss config check"})
 		return nil
 	}
-	held, err := n.freeHold(name)
-	if err != nil {
+	var unique [8]byte // no name is given twice, also when a file of that name is gone
+	if _, err := io.ReadFull(n.Random, unique[:]); err != nil {
 		return err
 	}
+	held := filepath.Join(n.HeldReturns(), fmt.Sprintf("%s-%s-%x.pgp", name, n.run.ID, unique))
 	writer := &holding{n: n, path: held, name: f.Name}
-	err = folder.Fetch(ctx, n.Config.Bureaus[name].Returns.Dir, f, writer.open)
+	err := folder.Fetch(ctx, n.Config.Bureaus[name].Returns.Dir, f, writer.open)
 	if errors.Is(err, bureau.ErrChanging) {
 		n.note("%s of %s is still being written and is left for the next run", printable(n.shownReturn(ctx, f.Name)), name)
 		return durable.Remove(held)
@@ -216,18 +221,6 @@ func (n *Night) repeated(ctx context.Context, file, same ledger.ReturnFile) erro
 // shownReturn is a return file's name as the ledger and the reports have it: a card number in it is masked.
 func (n *Night) shownReturn(ctx context.Context, name string) string {
 	return strings.ReplaceAll(n.masker(ctx)(name), "*", "x")
-}
-
-// freeHold finds a name in state/returns that no file has.
-func (n *Night) freeHold(bureau string) (string, error) {
-	for i := 1; ; i++ {
-		path := filepath.Join(n.HeldReturns(), fmt.Sprintf("%s-%s-%04d.pgp", bureau, n.run.ID, i))
-		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-			return path, nil
-		} else if err != nil {
-			return "", err
-		}
-	}
 }
 
 // sweepReturns removes what a crash left in state/returns between the bytes and

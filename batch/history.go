@@ -4,7 +4,9 @@ import (
 	"context"
 	"time"
 
+	"reemboss/batch/config"
 	"reemboss/batch/ledger"
+	"reemboss/batch/rules"
 )
 
 // CardHistory is all that happened to a card and to those that it replaced or
@@ -61,6 +63,7 @@ type EventHistory struct {
 	Description    string            `json:"description,omitempty"`
 	Carrier        string            `json:"carrier,omitempty"`
 	TrackingNumber string            `json:"tracking_number,omitempty"`
+	FileName       string            `json:"file_name,omitempty"` // the bureau file that the card was in then
 	ReturnFile     string            `json:"return_file,omitempty"`
 	Line           int               `json:"line,omitempty"`
 	KnownSince     time.Time         `json:"known_since"`
@@ -68,8 +71,19 @@ type EventHistory struct {
 	Settlement     string            `json:"settlement,omitempty"`
 }
 
-// Card tells the whole history of a card.
-func (n *Night) Card(ctx context.Context, id int64) (*CardHistory, error) {
+// Card tells the whole history of a card, found by its id or by the uid of an embossing.
+func (n *Night) Card(ctx context.Context, which string) (*CardHistory, error) {
+	id, ok := rules.ParseCardID(which)
+	if !ok {
+		found, err := n.Ledger.Shipments(ctx, []string{which})
+		if err != nil {
+			return nil, err
+		}
+		if found[which] == nil {
+			return nil, setup("%s is neither a card id nor the uid of an embossing; outstanding.csv and underway.csv have both", n.masker(ctx)(printable(which)))
+		}
+		id = found[which].EmbossedCardID
+	}
 	cards, err := n.Ledger.Cards(ctx, []int64{id})
 	if err != nil {
 		return nil, err
@@ -87,7 +101,7 @@ func (n *Night) Card(ctx context.Context, id int64) (*CardHistory, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := n.returnNames(ctx)
+	names, err := n.fileNames(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -97,16 +111,28 @@ func (n *Night) Card(ctx context.Context, id int64) (*CardHistory, error) {
 	return h, nil
 }
 
-func (n *Night) returnNames(ctx context.Context) (map[int64]string, error) {
+// fileNames are the names of return files and of bureau files by their ids.
+type fileNames struct{ returned, sent map[int64]string }
+
+func (n *Night) fileNames(ctx context.Context) (fileNames, error) {
+	names := fileNames{map[int64]string{}, map[int64]string{}}
 	files, err := n.Ledger.ReturnFiles(ctx, ledger.ReturnQuery{})
-	names := make(map[int64]string, len(files))
+	if err != nil {
+		return names, err
+	}
 	for _, f := range files {
-		names[f.ID] = f.Name
+		names.returned[f.ID] = f.Name
+	}
+	sent, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{Brief: true})
+	for _, f := range sent {
+		if f.Recipient != config.CardSystem {
+			names.sent[f.ID] = f.Name
+		}
 	}
 	return names, err
 }
 
-func shipmentHistory(s *ledger.Shipment, names map[int64]string) ShipmentHistory {
+func shipmentHistory(s *ledger.Shipment, names fileNames) ShipmentHistory {
 	h := ShipmentHistory{
 		UID: s.UID, Request: string(s.Kind), Reason: s.Reason, Reembossing: s.Reembossing, RunID: s.RunID, CardID: s.CardID, EmbossedCardID: s.EmbossedCardID,
 		CardNumber: s.PAN.Masked(), PSN: s.PSN, Expiry: s.Expiry.String(), Bureau: s.Bureau, FileName: s.FileName, Sequence: s.Sequence, State: s.State,
@@ -115,7 +141,7 @@ func shipmentHistory(s *ledger.Shipment, names map[int64]string) ShipmentHistory
 	for _, e := range s.Events {
 		h.Events = append(h.Events, EventHistory{
 			Event: e.ID, At: e.At.UTC(), Status: e.Status, State: e.State, Source: e.Source, Code: e.Code, Description: e.Description, Carrier: e.Carrier,
-			TrackingNumber: e.TrackingNumber, ReturnFile: names[e.ReturnID], Line: e.Line, KnownSince: e.RecordedAt.UTC(), Dispute: e.Dispute, Settlement: e.Settlement,
+			TrackingNumber: e.TrackingNumber, ReturnFile: names.returned[e.ReturnID], FileName: names.sent[e.FileID], Line: e.Line, KnownSince: e.RecordedAt.UTC(), Dispute: e.Dispute, Settlement: e.Settlement,
 		})
 	}
 	return h

@@ -77,7 +77,7 @@ func (n *Night) writeReports(ctx context.Context, runID string) (*report.Reconci
 	if err != nil {
 		return nil, err
 	}
-	n.reported = len(n.needs)
+	n.reported = len(n.warnings)
 	return report.WriteAll(ctx, report.Input{
 		Ledger: n.Ledger, RunID: runID, Workspace: n.Dir, Dir: n.Reports(runID), Extra: extra, Artifacts: artifacts,
 		Sign: func(r io.Reader) ([]byte, error) { return bureau.SignDetached(r, n.ownKey, n.Now()) },
@@ -86,7 +86,7 @@ func (n *Night) writeReports(ctx context.Context, runID string) (*report.Reconci
 
 // extra is what the reports need and the ledger cannot tell.
 func (n *Night) extra(ctx context.Context) (report.Extra, error) {
-	e := report.Extra{Bureaus: map[string]report.Bureau{}, Reasons: map[int]report.Reason{}, Notes: n.notes}
+	e := report.Extra{Bureaus: map[string]report.Bureau{}, Reasons: map[int]report.Reason{}, Notes: n.notes, Warnings: n.warnings}
 	for name, b := range n.Config.Bureaus {
 		waits := n.waiting[name]
 		if waits == "" && b.Hold {

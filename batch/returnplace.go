@@ -3,7 +3,9 @@ package batch
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/csv"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -124,14 +126,18 @@ func (e *heldError) Error() string { return e.err.Error() }
 func (e *heldError) Unwrap() error { return e.err }
 
 // heldBytes opens what lies sealed in state/returns and gives the bytes as they
-// came. An error of the sealed copy is a [heldError], one of read is given as it is.
-func (n *Night) heldBytes(held string, read func(io.Reader) error) error {
+// came, which must be those that the ledger recorded. An error of the sealed copy
+// is a [heldError], one of read is given as it is.
+func (n *Night) heldBytes(file *ledger.ReturnFile, read func(io.Reader) error) error {
+	held := file.Held
 	f, err := os.Open(n.Path(held))
 	if err != nil {
 		return &heldError{err}
 	}
 	defer f.Close()
 	came, verdict := bureau.Open(f, n.ownKey, []*bureau.Key{n.ownKey})
+	sum := sha256.New()
+	came = io.TeeReader(came, sum)
 	given := read(came)
 	if _, err := io.Copy(io.Discard, came); err != nil {
 		return &heldError{fmt.Errorf("what is held in %s: %w", held, err)}
@@ -139,12 +145,15 @@ func (n *Night) heldBytes(held string, read func(io.Reader) error) error {
 	if _, err := verdict(); err != nil {
 		return &heldError{fmt.Errorf("what is held in %s: %w", held, err)}
 	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != file.SHA256 {
+		return &heldError{fmt.Errorf("what is held in %s is not what was fetched", held)}
+	}
 	return given
 }
 
 // returnHoldsPAN says whether the bytes as they came hold a card number of ours in clear.
 func (n *Night) returnHoldsPAN(ctx context.Context, file *ledger.ReturnFile) (holds bool, err error) {
-	err = n.heldBytes(file.Held, func(came io.Reader) error {
+	err = n.heldBytes(file, func(came io.Reader) error {
 		scan := &panScan{registry: n.Ledger, ours: n.ourNumber}
 		if err := scan.stream(ctx, came); err != nil {
 			return err
@@ -159,10 +168,10 @@ func (n *Night) returnHoldsPAN(ctx context.Context, file *ledger.ReturnFile) (ho
 func (n *Night) copyHeld(file *ledger.ReturnFile) error {
 	final := n.Path(file.Final)
 	if strings.HasSuffix(final, extension(printableName(file.Name))+".pgp") {
-		return n.heldBytes(file.Held, func(came io.Reader) error { return n.sealStream(came, final, file.Name) })
+		return n.heldBytes(file, func(came io.Reader) error { return n.sealStream(came, final, file.Name) })
 	}
 	return durable.Write(final, func(w io.Writer) error {
-		return n.heldBytes(file.Held, func(came io.Reader) error {
+		return n.heldBytes(file, func(came io.Reader) error {
 			_, err := io.Copy(w, came)
 			return err
 		})

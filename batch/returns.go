@@ -78,7 +78,7 @@ func (s *sentFiles) find(bureau string, l *returns.Line) *ledger.BureauFile {
 // prepare loads what every return file is read against.
 func (r *returnReader) prepare(ctx context.Context, name string) (*returns.Format, error) {
 	if r.files == nil {
-		files, err := r.n.Ledger.BureauFiles(ctx, ledger.FileQuery{})
+		files, err := r.n.Ledger.BureauFiles(ctx, ledger.FileQuery{Brief: true})
 		if err != nil {
 			return nil, err
 		}
@@ -97,11 +97,11 @@ func (r *returnReader) prepare(ctx context.Context, name string) (*returns.Forma
 	if err != nil {
 		return nil, setup("returns of bureau %s: %w", name, err)
 	}
-	now := r.n.Now()
+	f = f.At(r.n.Now())
 	if r.n.Config.Bureaus[name].Simulator { // may be asked to answer as if days had gone by
-		now = now.AddDate(10, 0, 0)
+		f = f.Ahead(10 * 365 * 24 * time.Hour)
 	}
-	r.formats[name] = f.At(now)
+	r.formats[name] = f
 	return r.formats[name], nil
 }
 
@@ -166,7 +166,7 @@ func (r *returnReader) open(ctx context.Context, file *ledger.ReturnFile, read f
 		signers = []*bureau.Key{key}
 	}
 	var trouble *returnTrouble
-	err := n.heldBytes(file.Held, func(came io.Reader) error {
+	err := n.heldBytes(file, func(came io.Reader) error {
 		head := &peeked{r: came}
 		sealed := head.sealed()
 		switch {
@@ -191,7 +191,7 @@ func (r *returnReader) open(ctx context.Context, file *ledger.ReturnFile, read f
 		return nil
 	})
 	if err == nil && trouble != nil && trouble.code == returnBroken {
-		err = n.heldBytes(file.Held, func(came io.Reader) error { // damaged, or not all there yet?
+		err = n.heldBytes(file, func(came io.Reader) error { // damaged, or not all there yet?
 			if errors.Is(bureau.Whole(came), bureau.ErrCut) {
 				trouble = &returnTrouble{unfinished: true, detail: "It ends in the middle of its seal."}
 			}

@@ -35,13 +35,54 @@ func (n *Night) Settle(ctx context.Context, what string, word Settlement, reason
 	}
 	switch word {
 	case Keep, Take:
-		id, err := strconv.ParseInt(what, 10, 64)
-		if err != nil {
-			return "", setup("--%s settles an event, and %s is no event's number; the report and reemboss card show it", word, printable(what))
+		if id, err := strconv.ParseInt(what, 10, 64); err == nil {
+			return n.settleEvent(ctx, id, word, reason)
 		}
-		return n.settleEvent(ctx, id, word, reason)
+		return n.settleAll(ctx, what, word, reason)
 	}
 	return n.settleReturn(ctx, what, word, reason)
+}
+
+// settleAll settles every disputed event that one return file told of.
+func (n *Night) settleAll(ctx context.Context, name string, word Settlement, reason string) (string, error) {
+	files, err := n.Ledger.ReturnFiles(ctx, ledger.ReturnQuery{})
+	if err != nil {
+		return "", err
+	}
+	told := map[int64]bool{}
+	for _, f := range files {
+		if f.Name == name || f.Final != "" && (f.Final == filepath.ToSlash(name) || n.Path(f.Final) == name) {
+			told[f.ID] = true
+		}
+	}
+	disputes, _, err := n.Ledger.Disputes(ctx, 0)
+	if err != nil {
+		return "", err
+	}
+	var settled int
+	var refused []string
+	for _, e := range disputes {
+		if !told[e.ReturnID] {
+			continue
+		}
+		var cannot *SetupError
+		_, err := n.settleEvent(ctx, e.ID, word, reason)
+		switch {
+		case errors.As(err, &cannot):
+			refused = append(refused, cannot.Error())
+		case err != nil:
+			return "", err
+		default:
+			settled++
+		}
+	}
+	switch {
+	case settled+len(refused) == 0:
+		return "", setup("%s is neither the number of a disputed event nor a return file with one; the report and reemboss card show the numbers", printable(name))
+	case len(refused) > 0:
+		return "", setup("%d events are settled and %d are not, of which the first: %s", settled, len(refused), refused[0])
+	}
+	return fmt.Sprintf("%d events are settled.", settled), nil
 }
 
 func (n *Night) settleEvent(ctx context.Context, id int64, word Settlement, reason string) (string, error) {
@@ -107,6 +148,9 @@ func (n *Night) takeFileEvent(ctx context.Context, e ledger.Event, settlement st
 	taken.ID, taken.Source, taken.Dispute, taken.RecordedAt, taken.RunID = 0, ledger.FromPerson, "", n.Now(), ""
 	answer := ledger.FileAnswer{Event: taken, Delivered: f.State == ledger.Undecided || f.State == ledger.Renaming,
 		Acknowledge: e.Status == returns.Received, Refuse: e.Status == returns.Refused}
+	if f.State == ledger.Refused && answer.Acknowledge { // the bureau took it after all
+		answer.Delivered = true
+	}
 	if !answer.Delivered && f.State != ledger.Sent {
 		return "", setup("%s is %s: what the bureau says of it cannot count; settle event %d with --keep", f.Name, f.State, e.ID)
 	}
@@ -124,7 +168,7 @@ func (n *Night) takeFileEvent(ctx context.Context, e ledger.Event, settlement st
 }
 
 func (n *Night) fileByID(ctx context.Context, id int64) (ledger.BureauFile, error) {
-	files, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{})
+	files, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{Brief: true})
 	for _, f := range files {
 		if f.ID == id {
 			return f, err

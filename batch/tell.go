@@ -17,6 +17,10 @@ import (
 // tellingTime bounds how long the end of a night that failed or was stopped may take to be told.
 const tellingTime = 2 * time.Minute
 
+// deliveringTime bounds how long a night stays with a webhook that takes its
+// events slowly; the rest waits in the outbox.
+const deliveringTime = 10 * time.Minute
+
 // openNotifier reads what notifying needs: a secret that is missing is a mistake of the configuration, found before the night begins.
 func (n *Night) openNotifier() (err error) {
 	n.notifier, err = notify.New(n.Config.Notify, n.Config.Events, func(ref config.SecretRef) ([]byte, error) { return hsm.LoadText(ref, n.Dir) },
@@ -28,28 +32,25 @@ func (n *Night) openNotifier() (err error) {
 }
 
 // tell brings the events of the night to their webhook and tells everybody who
-// wants to know. What could not be told stands in the report, which is then
-// written once more. After a crash it is told again: at least once.
+// wants to know. Telling decides nothing: what could not be told is a warning of
+// the report, which is then written once more, and changes no exit code. After a
+// crash it is told again: at least once.
 func (n *Night) tell(ctx context.Context, r *report.Reconciliation) (*report.Reconciliation, error) {
 	gauges, err := n.passEvents(ctx, r.RunID)
 	if err != nil {
 		return r, err
 	}
-	if r, err = n.withNeeds(ctx, r); err != nil {
+	if r, err = n.withWarnings(ctx, r); err != nil {
 		return r, err
 	}
 	n.at("reconcile/tell")
 	night := n.told(r.ExitCode, r.Verdict, r)
 	n.failures(n.notifier.Ended(ctx, night))
 	n.at("reconcile/told")
-	if r, err = n.withNeeds(ctx, r); err != nil {
-		return r, err
-	}
 	if err := n.notifier.WriteMetrics(n.told(r.ExitCode, r.Verdict, r), gauges); err != nil {
-		n.needs = append(n.needs, report.Need{What: "the metrics of the night are not written", Why: err.Error(), Command: "reemboss config check"})
-		n.Log.Error().Str("run", n.run.ID).Msg(err.Error())
+		n.warn("The metrics of the night are not written: %v.", err)
 	}
-	return n.withNeeds(ctx, r)
+	return n.withWarnings(ctx, r)
 }
 
 // told is what notifications say of the running night.
@@ -75,29 +76,61 @@ func (n *Night) passEvents(ctx context.Context, runID string) (g notify.Gauges, 
 		return g, fmt.Errorf("put the events into the outbox: %w", err)
 	}
 	n.at("reconcile/events")
-	g.EventsDelivered, g.EventsPending, err = n.notifier.Events(ctx, n.Ledger)
+	limited, cancel := context.WithTimeout(ctx, deliveringTime)
+	defer cancel()
+	g.EventsDelivered, g.EventsPending, err = n.notifier.Events(limited, n.Ledger)
 	var refused notify.Failure
-	if errors.As(err, &refused) {
-		n.failures([]notify.Failure{refused})
+	switch {
+	case ctx.Err() != nil:
 		return g, ctx.Err()
+	case errors.As(err, &refused):
+		n.warn("%s was not told: %s. The next run goes on with the %d events that wait. (%s.)", refused.Who, refused.Why, g.EventsPending, refused.Do)
+		return g, nil
+	case limited.Err() != nil:
+		g.EventsPending, err = n.Ledger.CountPending(ctx)
+		n.warn("The event webhook took %d events in %s; the next run goes on with the %d that wait.", g.EventsDelivered, deliveringTime, g.EventsPending)
 	}
 	return g, err
 }
 
-// failures puts those who were not reached before a person.
+// failures warns of those who were not reached.
 func (n *Night) failures(list []notify.Failure) {
 	for _, f := range list {
-		n.Log.Error().Str("run", n.run.ID).Str("who", f.Who).Msg(f.Error())
-		n.needs = append(n.needs, report.Need{What: f.Who + " was not told", Why: f.Why + "; " + f.Do, Command: "reemboss config check"})
+		n.warn("%s was not told: %s; %s.", f.Who, f.Why, f.Do)
 	}
 }
 
-// withNeeds writes the reports again when something was found out since.
-func (n *Night) withNeeds(ctx context.Context, r *report.Reconciliation) (*report.Reconciliation, error) {
-	if len(n.needs) == n.reported {
+func (n *Night) warn(format string, args ...any) {
+	sentence := fmt.Sprintf(format, args...)
+	n.warnings = append(n.warnings, sentence)
+	n.Log.Error().Str("run", n.run.ID).Msg(sentence)
+}
+
+// withWarnings writes the reports again when something was found out since.
+func (n *Night) withWarnings(ctx context.Context, r *report.Reconciliation) (*report.Reconciliation, error) {
+	if len(n.warnings) == n.reported {
 		return r, nil
 	}
 	return n.writeReports(ctx, r.RunID)
+}
+
+// TellNotOpened tells that a night could not even begin: somebody waits for its
+// heartbeat. Without a configuration that can be read nobody can be told.
+func TellNotOpened(ctx context.Context, dir string, o Options, cause error) {
+	n, err := newNight(dir, o)
+	if n == nil || err != nil || errors.Is(cause, ErrLocked) || n.openNotifier() != nil {
+		return
+	}
+	n.run.ID, n.run.Date, n.run.StartedAt = "not begun", n.Now().In(n.zone).Format(time.DateOnly), n.Now()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellingTime)
+	defer cancel()
+	night := n.told(2, fmt.Sprintf("The night did not begin: %v.", cause), nil)
+	for _, f := range n.notifier.Ended(ctx, night) {
+		n.Log.Error().Str("who", f.Who).Msg(f.Error())
+	}
+	if err := n.notifier.WriteMetrics(night, notify.Gauges{}); err != nil {
+		n.Log.Error().Msg(err.Error())
+	}
 }
 
 // tellFailure tells that a night ended before its end, if anybody can still be told.
@@ -115,7 +148,9 @@ func (n *Night) tellFailure(ctx context.Context, cause error) {
 	for _, f := range n.notifier.Ended(ctx, night) {
 		n.Log.Error().Str("run", n.run.ID).Str("who", f.Who).Msg(f.Error())
 	}
-	if err := n.notifier.WriteMetrics(night, notify.Gauges{}); err != nil {
+	var gauges notify.Gauges
+	gauges.EventsPending, _ = n.Ledger.CountPending(ctx) //nolint:errcheck // a ledger that cannot be read is told by the failure itself
+	if err := n.notifier.WriteMetrics(night, gauges); err != nil {
 		n.Log.Error().Str("run", n.run.ID).Msg(err.Error())
 	}
 }

@@ -22,12 +22,14 @@ type RemoteFile struct {
 	Name    string
 	Size    int64     // bytes
 	ModTime time.Time // by the bureau's clock
+	// Odd: the name is no UTF-8, or has a slash or a control character in it. It is good for telling (quoted), and no
+	// method takes it.
+	Odd bool
 }
 
 // Waiting lists the plain files of dir whose name matches one of patterns
-// ([path.Match]), by name. Names with a slash, a control character, "." or "..", and
-// those with the temporary suffix are left out, and so are links. A folder that is not
-// there is [BureauLasting].
+// ([path.Match]), by name. Those with the temporary suffix are left out, and so
+// are links. A folder that is not there is [BureauLasting].
 func (s *Session) Waiting(ctx context.Context, dir string, patterns []string) ([]RemoteFile, error) {
 	if err := checkPatterns(patterns); err != nil {
 		return nil, err
@@ -309,8 +311,8 @@ func filesAmong(entries []fs.FileInfo, patterns []string, temporary string) []Re
 	var files []RemoteFile
 	for _, entry := range entries {
 		name := entry.Name()
-		if entry.Mode().IsRegular() && plainName(name) && !strings.HasSuffix(name, temporary) && matchesOne(name, patterns) {
-			files = append(files, RemoteFile{Name: name, Size: entry.Size(), ModTime: entry.ModTime()})
+		if entry.Mode().IsRegular() && !strings.HasSuffix(name, temporary) && matchesOne(name, patterns) {
+			files = append(files, RemoteFile{Name: name, Size: entry.Size(), ModTime: entry.ModTime(), Odd: !plainName(name)})
 		}
 	}
 	slices.SortFunc(files, func(a, b RemoteFile) int { return strings.Compare(a.Name, b.Name) })

@@ -131,9 +131,10 @@ func TestWaitingGivesPlainFilesThatMatch(t *testing.T) {
 		files := waiting(t, p, p.dir)
 		var got []string
 		for _, f := range files {
-			got = append(got, fmt.Sprintf("%s %d", f.Name, f.Size))
+			got = append(got, fmt.Sprintf("%s %d %v", f.Name, f.Size, f.Odd))
 		}
-		if want := []string{"a.csv.pgp 3", "b.csv 5", "ümlaut.csv 2"}; !slices.Equal(got, want) {
+		if want := []string{"a.csv.pgp 3 false", "b.csv 5 false", "bad\xffutf8.csv 1 true", "bidi\u202efdp.csv 1 true", "esc\x1b[2J.csv 1 true", "new\nline.csv 1 true",
+			"ümlaut.csv 2 false"}; !slices.Equal(got, want) {
 			t.Errorf("%q, want %q", got, want)
 		}
 		if len(files) > 1 && !files[1].ModTime.Equal(mtime) {

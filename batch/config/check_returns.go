@@ -115,14 +115,13 @@ func (c *checker) mapping(at string, d returns.Description) {
 	if c.malformed(at) || c.brokenBelow(at) {
 		return
 	}
-	_, err := returns.Compile(d)
-	var wrong *returns.DescriptionError
-	switch {
-	case err == nil:
-	case errors.As(err, &wrong):
-		c.wrong(join(at, wrong.Key), "%s", wrong.Problem)
-	default:
-		c.wrong(at, "%v", err)
+	for _, err := range returns.Mistakes(d) {
+		var wrong *returns.DescriptionError
+		if errors.As(err, &wrong) {
+			c.wrong(join(at, wrong.Key), "%s", wrong.Problem)
+		} else {
+			c.wrong(at, "%v", err)
+		}
 	}
 }
 

@@ -471,6 +471,7 @@ type Files interface {
 type FileQuery struct {
 	RunID  string
 	States []BureauFileState
+	Brief  bool // without LayoutText, Head and Evidence
 }
 
 // Told is an answer with all that a result, a report or an event says of it.

@@ -148,6 +148,18 @@ type FileBalance struct {
 	ByState      map[OrderState]int64
 }
 
+// Totals are counts of rows over the whole ledger at one moment.
+type Totals struct {
+	Orders  int64 // all of them
+	InFiles int64 // those whose bureau file is in the ledger
+	InNone  int64 // those that are QUEUED and in no file
+	// StateStrangers are outgoing files, the card system's too, whose state is not the newest step of their history (PLANNED where there is none).
+	StateStrangers int64
+}
+
+// OutcomeCounts counts answers; Read is all of them.
+type OutcomeCounts struct{ Read, Accepted, Refused, Duplicate, Held int64 }
+
 // Returns is what collect needs, and what asks about shipments.
 type Returns interface {
 	// AddReturn records a file whose bytes are safely ours. A name at a bureau may come again with other content.
@@ -182,12 +194,20 @@ type Returns interface {
 	Event(ctx context.Context, id int64) (Event, error)
 	// Disputes gives the unsettled disputed events, oldest id first, at most limit (0: all), and how many there are.
 	Disputes(ctx context.Context, limit int64) ([]Event, int64, error)
+	// DisputesByReturn counts the unsettled disputed events by the return file that told of them, 0 for none.
+	DisputesByReturn(ctx context.Context) (map[int64]int64, error)
+	// FilesAnswered gives the bureau files of which an event as a whole became known in a run, in the order of their ids.
+	FilesAnswered(ctx context.Context, runID string) ([]int64, error)
 
 	// FileBalances counts every bureau file's cards (card system files have none), by file id, from the rows.
 	FileBalances(ctx context.Context) (map[int64]FileBalance, error)
-	// EventStates counts a file's orders by the state that the newest event (by id) with a State gave them; those without such an
-	// event are not in it. ACKED and all beyond must agree with ByState.
-	EventStates(ctx context.Context, fileID int64) (map[OrderState]int64, error)
+	// Differing counts a file's orders whose state is not the one that their newest event (by id) with a State gave them: an answered
+	// order (ACKED and beyond, REJECTED) without just that event, an order that waits for an answer although its event is one.
+	Differing(ctx context.Context, fileID int64) (int64, error)
+	// Totals counts over the whole ledger what must agree with itself.
+	Totals(ctx context.Context) (Totals, error)
+	// NightCounts counts the answers of each finished run begun at or after since, by the id of the run; one without answers is missing.
+	NightCounts(ctx context.Context, since time.Time) (map[string]OutcomeCounts, error)
 	// EachUnderWay gives the orders (without Record and Decision) in one of the states, by the time their file was sent (oldest first), then file, then uid; since is
 	// the own time of the event that gave the order its state (the file's SentAt for SENT and PLANNED).
 	EachUnderWay(ctx context.Context, states []OrderState, fn func(o *Order, since time.Time) error) error

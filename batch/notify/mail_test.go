@@ -67,7 +67,7 @@ func TestMailArrivesWithTheNightAndItsPage(t *testing.T) {
 			}
 		}
 		for _, want := range []string{
-			night.Verdict, night.Needs[0].What, night.Needs[0].Command, "https://reports.bank.example/cards/2026-11-23-1/reconciliation.html",
+			night.Verdict, night.Needs[0].What, night.Needs[0].Command, night.Needs[0].Or[0], "https://reports.bank.example/cards/2026-11-23-1/reconciliation.html",
 		} {
 			if !strings.Contains(m.text, want) || !strings.Contains(m.html, want) {
 				t.Errorf("%q is missing in\n%s\n%s", want, m.text, m.html)

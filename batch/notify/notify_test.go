@@ -29,7 +29,7 @@ var at = time.Date(2026, 11, 23, 2, 14, 9, 0, time.UTC)
 func aNight() Night {
 	return Night{
 		RunID: "2026-11-23-1", Verdict: "1,200 of 1,300 rows accepted. One thing needs a person.", Exit: 4,
-		Needs: []report.Need{{What: "beta-0007.pgp may or may not have arrived", Why: "The connection was lost.", Command: "reemboss resolve beta-0007.pgp --delivered"}},
+		Needs: []report.Need{{What: "beta-0007.pgp may or may not have arrived", Why: "The connection was lost.", Command: "reemboss resolve beta-0007.pgp --delivered", Or: []string{"reemboss resolve beta-0007.pgp --resend"}}},
 		Date:  "2026-11-23", Host: "cards01", Version: "1.3.0", StartedAt: at.Add(-14 * time.Minute), EndedAt: at,
 		Reconciliation: &report.Reconciliation{
 			Read: 1300, Accepted: 1200, Refused: 90, Duplicate: 10, Written: 1150, Waiting: 50,

@@ -149,7 +149,11 @@ func (n *Notifier) sentence(night Night) Sentence {
 func cleanNeeds(needs []report.Need) []report.Need {
 	list := make([]report.Need, 0, min(len(needs), maxNeeds))
 	for _, need := range needs[:min(len(needs), maxNeeds)] {
-		list = append(list, report.Need{What: line(need.What), Why: line(need.Why), Command: line(need.Command)})
+		cleaned := report.Need{What: line(need.What), Why: line(need.Why), Command: line(need.Command)}
+		for _, other := range need.Or {
+			cleaned.Or = append(cleaned.Or, line(other))
+		}
+		list = append(list, cleaned)
 	}
 	return list
 }

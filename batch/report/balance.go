@@ -14,17 +14,13 @@ func (g *gathering) balance() {
 			Term{"accepted", g.Accepted}, Term{"refused", g.Refused}, Term{"duplicate", g.Duplicate}, Term{"held", g.Held}),
 		equation("accepted = written + waiting", Term{"accepted", g.Accepted}, Term{"written", g.Written}, Term{"waiting", g.Waiting}),
 	}
-	if g.CarriedOver.Before > 0 {
-		c := g.CarriedOver
-		g.Balances = append(g.Balances, equation("carried over from earlier runs = written now + still waiting",
-			Term{"carried over", c.Before}, Term{"written", c.Written}, Term{"waiting", c.Waiting}))
-	}
 	for _, i := range g.listed {
 		for _, e := range g.equations(&g.files[i]) {
 			e.ofFile = true
 			g.Balances = append(g.Balances, e)
 		}
 	}
+	g.Balances = append(g.Balances, g.wholeBalances()...)
 	g.Balances = append(g.Balances, g.settledBalances()...)
 	slices.SortStableFunc(g.Balances, func(a, b Balance) int {
 		switch {

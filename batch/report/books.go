@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"reemboss/batch/config"
@@ -25,22 +24,22 @@ const detailDays = 100
 
 // books are the outgoing files of the ledger up to this run, with the balance of each.
 type books struct {
-	files    []ledger.BureauFile // in the order recipient, number; without their layout
-	balances map[int64]ledger.FileBalance
-	byID     map[int64]*ledger.BureauFile
-	byEvent  map[int64]map[ledger.OrderState]int64 // of open and newer files: their orders by what events made them
-	touched  map[int64]bool                        // files of which an order's event became known in this run
-	settled  []int                                 // files that are not listed one by one, as indexes
-	listed   []int
+	files     []ledger.BureauFile // in the order recipient, number; without their layout
+	balances  map[int64]ledger.FileBalance
+	byID      map[int64]*ledger.BureauFile
+	differing map[int64]int64 // of open and newer files: orders whose state no event explains
+	touched   map[int64]bool  // files of which something became known in this run
+	settled   []int           // files that are not listed one by one, as indexes
+	listed    []int
 }
 
 // readBooks reads every outgoing file that was planned in or before the run, "" for every run.
 func readBooks(ctx context.Context, l Ledger, upTo string) (books, error) {
-	files, err := l.BureauFiles(ctx, ledger.FileQuery{})
+	files, err := l.BureauFiles(ctx, ledger.FileQuery{Brief: true})
 	if err != nil {
 		return books{}, err
 	}
-	b := books{byID: map[int64]*ledger.BureauFile{}, byEvent: map[int64]map[ledger.OrderState]int64{}, touched: map[int64]bool{}}
+	b := books{byID: map[int64]*ledger.BureauFile{}, differing: map[int64]int64{}, touched: map[int64]bool{}}
 	if b.balances, err = l.FileBalances(ctx); err != nil {
 		return books{}, fmt.Errorf("count the cards of the bureau files: %w", err)
 	}
@@ -48,7 +47,6 @@ func readBooks(ctx context.Context, l Ledger, upTo string) (books, error) {
 		if upTo != "" && f.RunID > upTo {
 			continue // planned after this run, when its report is written again
 		}
-		f.LayoutText, f.Head, f.Evidence = nil, nil, nil
 		b.files = append(b.files, f)
 	}
 	slices.SortFunc(b.files, func(x, y ledger.BureauFile) int {
@@ -158,13 +156,13 @@ func (b *books) equations(f *ledger.BureauFile) []Balance {
 		name, right = name+" + moved to later files", append(right, Term{"moved to later files", balance.Moved})
 	}
 	list = append(list, equation(f.Name+name, Term{"records", f.Records}, right...))
-	return append(list, contradictions(f, balance, b.byEvent[f.ID])...)
+	return append(list, contradictions(f, balance, b.differing[f.ID])...)
 }
 
 // contradictions are equations between the postings of events and the states
 // of orders that do not hold: a state that no event explains, an event that is
-// gone.
-func contradictions(f *ledger.BureauFile, b ledger.FileBalance, byEvent map[ledger.OrderState]int64) []Balance {
+// gone. The orders one by one (differing) are looked at in open and newer files only.
+func contradictions(f *ledger.BureauFile, b ledger.FileBalance, differing int64) []Balance {
 	var list []Balance
 	add := func(name string, left Term, right ...Term) {
 		if e := equation(f.Name+name, left, right...); !e.Holds {
@@ -179,13 +177,7 @@ func contradictions(f *ledger.BureauFile, b ledger.FileBalance, byEvent map[ledg
 	}
 	add(": acknowledged in its events = orders acknowledged or beyond", Term{"acknowledged", b.Acknowledged}, Term{"orders acknowledged or beyond", beyond})
 	add(": rejected in its events = rejected orders", Term{"rejected", b.Rejected}, Term{"rejected orders", b.ByState[ledger.Rejected]})
-	if byEvent == nil { // not asked for: settled long ago, or told by status
-		return list
-	}
-	for _, s := range answeredStates {
-		word := strings.ToLower(string(s))
-		add(": orders "+word+" = orders that their events made so", Term{"orders " + word, b.ByState[s]}, Term{"by their events", byEvent[s]})
-	}
+	add(": orders whose state no event explains = 0", Term{"orders whose state no event explains", differing}, Term{"allowed", 0})
 	return list
 }
 
@@ -198,7 +190,7 @@ func (g *gathering) listFiles() (err error) {
 		f := &g.files[i]
 		open := f.Recipient != config.CardSystem && g.open(f)
 		if f.Recipient != config.CardSystem && (open || g.touched[f.ID] || g.run.StartedAt.Sub(f.SentAt) < detailDays*24*time.Hour) {
-			if g.byEvent[f.ID], err = g.ledger.EventStates(g.ctx, f.ID); err != nil {
+			if g.differing[f.ID], err = g.ledger.Differing(g.ctx, f.ID); err != nil {
 				return err
 			}
 		}

@@ -38,6 +38,13 @@ func TestTamperedLedgerIsSeen(t *testing.T) {
 			m.events = slices.Delete(m.events, i, i+1)
 		}
 	}
+	night := func(change func(*ledger.OutcomeCounts)) func(*memory) {
+		return func(m *memory) {
+			c := m.counts["2026-11-20-001"]
+			change(&c)
+			m.counts["2026-11-20-001"] = c
+		}
+	}
 	answers := func(change func([]*ledger.Told) []*ledger.Told) func(*memory) {
 		return func(m *memory) { m.told = slices.Values(change(slices.Collect(m.told))) }
 	}
@@ -49,14 +56,31 @@ func TestTamperedLedgerIsSeen(t *testing.T) {
 		"a sent order said to be acknowledged":           {state(69, ledger.SentO, ledger.Acked), "000069.xml.pgp: sent = acknowledged + rejected + outstanding"},
 		"a rejected order said to be acknowledged":       {state(62, ledger.Rejected, ledger.Acked), "000062.xml.pgp: rejected in its events = rejected orders"},
 		"an acknowledged order taken back into the plan": {state(68, ledger.Acked, ledger.PlannedO), "000068.xml.pgp: acknowledged in its events"},
-		"a lost order said to be delivered":              {state(61, ledger.Lost, ledger.Delivered), "000061.xml.pgp: orders lost = "},
-		"an order deleted":                               {func(m *memory) { m.orders[7] = m.orders[7][1:] }, "000007.xml.pgp: records in the file = orders in it"},
-		"an order added":                                 {func(m *memory) { m.orders[7] = append(m.orders[7], ledger.Order{UID: "X", State: ledger.Delivered}) }, "000007.xml.pgp: records in the file = orders in it"},
-		"an acknowledgement deleted":                     {event(7, "ACKED"), "000007.xml.pgp: sent = acknowledged + rejected + outstanding"},
-		"a rejection deleted":                            {event(62, "REJECTED"), "000062.xml.pgp: rejected in its events = rejected orders"},
-		"a delivery deleted":                             {event(61, "DELIVERED"), "000061.xml.pgp: orders delivered = "},
-		"the records of a file changed":                  {func(m *memory) { m.sealed[6].Records++ }, "000007.xml.pgp: records in the file = orders in it"},
-		"an answer deleted":                              {answers(func(l []*ledger.Told) []*ledger.Told { return l[1:] }), "rows read = accepted + refused + duplicate + held"},
+		"a lost order said to be delivered":              {state(61, ledger.Lost, ledger.Delivered), "000061.xml.pgp: orders whose state no event explains = 0"},
+		"a rejected and a delivered order swapped": {func(m *memory) {
+			for i := range m.orders[63] {
+				switch o := &m.orders[63][i]; o.State {
+				case ledger.Rejected:
+					o.State = ledger.Delivered
+				case ledger.Delivered:
+					o.State = ledger.Rejected
+				}
+			}
+		}, "000063.xml.pgp: orders whose state no event explains = 0"},
+		"a file deleted": {func(m *memory) { m.sealed = slices.Delete(m.sealed, 3, 4) }, "all orders = orders in bureau files + orders in no file"},
+		"a sent file called void": {func(m *memory) {
+			m.sealed[6].State, m.steps = ledger.Void, map[int64]ledger.BureauFileState{7: ledger.Sent}
+		}, "bureau files whose state is not the last step of their history = 0"},
+		"an answer of an earlier night deleted":   {night(func(c *ledger.OutcomeCounts) { c.Read, c.Refused = c.Read-1, c.Refused-1 }), "night 2026-11-20-001: rows told then = rows in the ledger now"},
+		"an answer of an earlier night changed":   {night(func(c *ledger.OutcomeCounts) { c.Accepted, c.Refused = c.Accepted+1, c.Refused-1 }), "night 2026-11-20-001: accepted rows told then = accepted rows in the ledger now"},
+		"all answers of an earlier night deleted": {night(func(c *ledger.OutcomeCounts) { *c = ledger.OutcomeCounts{} }), "night 2026-11-20-001: rows told then = rows in the ledger now"},
+		"an order deleted":                        {func(m *memory) { m.orders[7] = m.orders[7][1:] }, "000007.xml.pgp: records in the file = orders in it"},
+		"an order added":                          {func(m *memory) { m.orders[7] = append(m.orders[7], ledger.Order{UID: "X", State: ledger.Delivered}) }, "000007.xml.pgp: records in the file = orders in it"},
+		"an acknowledgement deleted":              {event(7, "ACKED"), "000007.xml.pgp: sent = acknowledged + rejected + outstanding"},
+		"a rejection deleted":                     {event(62, "REJECTED"), "000062.xml.pgp: rejected in its events = rejected orders"},
+		"a delivery deleted":                      {event(61, "DELIVERED"), "000061.xml.pgp: orders whose state no event explains = 0"},
+		"the records of a file changed":           {func(m *memory) { m.sealed[6].Records++ }, "000007.xml.pgp: records in the file = orders in it"},
+		"an answer deleted":                       {answers(func(l []*ledger.Told) []*ledger.Told { return l[1:] }), "rows read = accepted + refused + duplicate + held"},
 		"an accepted answer said to be refused": {answers(func(l []*ledger.Told) []*ledger.Told {
 			changed := *l[0]
 			changed.Outcome = rules.Refused
@@ -81,6 +105,35 @@ func TestUntouchedLedgerBalances(t *testing.T) {
 	}
 }
 
+func TestNightsThatAreAsTheyWereToldAreAddedUp(t *testing.T) {
+	rec := gatherRich(t, nil)
+	i := slices.IndexFunc(rec.Balances, func(b Balance) bool { return strings.Contains(b.Name, "rows told then = rows in the ledger now") })
+	if i < 0 || rec.Balances[i].Name != "24 finished nights of the last 30 days: rows told then = rows in the ledger now" || rec.Balances[i].Left.N == 0 || !rec.Balances[i].Holds {
+		t.Errorf("%v", rec.Balances)
+	}
+}
+
+// An older version wrote its summary differently: nothing can be compared.
+func TestNightWithoutNumbersIsNotCompared(t *testing.T) {
+	rec := gatherRich(t, func(m *memory, _ *Extra) {
+		for i := range m.earlier {
+			m.earlier[i].Summary, m.counts = []byte("{}"), nil
+		}
+	})
+	if len(rec.broken()) > 0 || len(rec.Nights) != 25 {
+		t.Errorf("%d nights, broken %v", len(rec.Nights), rec.broken())
+	}
+}
+
+// A part that does not change the sum proves nothing of it.
+func TestNoBalanceComparesANumberWithItself(t *testing.T) {
+	for _, b := range gatherSmall(t, nil).Balances {
+		if strings.HasPrefix(b.Name, "carried over") {
+			t.Errorf("%s: %s", b.Name, b)
+		}
+	}
+}
+
 func TestSettledFilesAreAddedUp(t *testing.T) {
 	rec := gatherRich(t, nil)
 	last := rec.Balances[len(rec.Balances)-2]
@@ -100,6 +153,28 @@ func TestFileWithNewsIsListed(t *testing.T) {
 	})
 	if !slices.ContainsFunc(rec.Files, func(f BureauFile) bool { return f.Name == "reemboss_alpha_000007.xml.pgp" }) {
 		t.Error("file 7 is not listed")
+	}
+}
+
+// File 7 was settled long ago; it may be VOID as well.
+func TestFileOfWhichAReturnFileSpeaksIsListed(t *testing.T) {
+	for name, news := range map[string]func(*memory){
+		"nothing": func(*memory) {},
+		"a line that could not be used": func(m *memory) {
+			m.problems = append(m.problems, ledger.Problem{ReturnID: 1, Line: 9, Code: "uid_elsewhere", FileName: "reemboss_alpha_000007.xml.pgp"})
+		},
+		"an event of the file as a whole": func(m *memory) {
+			m.events = append(m.events, ledger.ToldEvent{Event: ledger.Event{FileID: 7, Status: "RECEIVED", RunID: runID, Count: -1}})
+		},
+	} {
+		rec := gatherRich(t, func(m *memory, _ *Extra) {
+			m.sealed[6].State, m.moved[7], m.orders[7] = ledger.Void, m.sealed[6].Records, nil
+			m.events = slices.DeleteFunc(m.events, func(e ledger.ToldEvent) bool { return e.FileID == 7 })
+			news(m)
+		})
+		if listed := slices.ContainsFunc(rec.Files, func(f BureauFile) bool { return f.Sequence == 7 && f.State == ledger.Void }); listed != (name != "nothing") {
+			t.Errorf("%s: listed %v, broken %v", name, listed, rec.broken())
+		}
 	}
 }
 
@@ -166,17 +241,24 @@ func TestAllFilesHaveTheirBalances(t *testing.T) {
 func TestNeedsHaveTheirCommands(t *testing.T) {
 	rec := gatherRich(t, func(m *memory, _ *Extra) {
 		for i := range 25 {
-			m.happens(61, 2, ledger.Event{Status: "LOST", At: started, Dispute: fmt.Sprintf("dispute %d", i)})
+			m.happens(61, 2, ledger.Event{Status: "LOST", At: started, ReturnID: int64(1 + i/22), Dispute: fmt.Sprintf("dispute %d", i)})
 		}
+		m.happens(61, 2, ledger.Event{Status: "LOST", At: started, Dispute: "from an extract"})
+		m.returns[0].Final = "returns/alpha/2026-11-21 ALPHA_STATUS.csv.pgp"
+		m.returns[2].Final = "returns/beta/2-beta-return-0113.csv"
 	})
 	for what, want := range map[string][]string{
 		"Beta Print refused reemboss_beta_000032.txt.pgp (88 records) as a whole": {
 			`reemboss resend reemboss_beta_000032.txt.pgp --reason "…"`, `reemboss cancel reemboss_beta_000032.txt.pgp --reason "…"`},
 		"The return file beta-return-0113.csv of Beta Print is in quarantine: trailer_count": {
-			`reemboss settle beta-return-0113.csv --read-again --reason "…"`, `reemboss settle beta-return-0113.csv --dismiss --reason "…"`},
+			`reemboss settle returns/beta/2-beta-return-0113.csv --read-again --reason "…"`, `reemboss settle returns/beta/2-beta-return-0113.csv --dismiss --reason "…"`},
 		"1 line of ALPHA_STATUS_20261121.csv.pgp from Alpha Cards could not be used":                  nil,
 		"reemboss_alpha_000069.xml.pgp: 118 cards not acknowledged by Alpha Cards, due on 2026-11-19": {`reemboss resend reemboss_alpha_000069.xml.pgp --reason "…"`},
-		"6 more events contradict what is known":                                                      {"reemboss status"},
+		"1 more event contradicts what is known":                                                      {"reemboss status"},
+		"3 more events of ALPHA_STATUS_20261121.csv.pgp contradict what is known": {
+			`reemboss settle 'returns/alpha/2026-11-21 ALPHA_STATUS.csv.pgp' --keep --reason "…"`, `reemboss settle 'returns/alpha/2026-11-21 ALPHA_STATUS.csv.pgp' --take --reason "…"`},
+		"3 more events of beta-return-0112.csv contradict what is known": {
+			`reemboss settle beta-return-0112.csv --keep --reason "…"`, `reemboss settle beta-return-0112.csv --take --reason "…"`},
 	} {
 		i := slices.IndexFunc(rec.NeedsPerson, func(n Need) bool { return n.What == what })
 		if i < 0 {
@@ -189,8 +271,13 @@ func TestNeedsHaveTheirCommands(t *testing.T) {
 	}
 	disputes := 0
 	for _, n := range rec.NeedsPerson {
-		if strings.Contains(n.Command, "--keep|--take") {
+		if strings.Contains(n.What, ": LOST of ") || strings.Contains(n.What, ": REJECTED of ") {
 			disputes++
+		}
+		for _, command := range n.Choices() {
+			if strings.Contains(command, "|") {
+				t.Errorf("a pipe: %s", command)
+			}
 		}
 	}
 	if disputes != maxDisputes {
@@ -198,6 +285,86 @@ func TestNeedsHaveTheirCommands(t *testing.T) {
 	}
 	if why := rec.NeedsPerson[0].Why; !strings.HasPrefix(why, "The bureau says: SEQ Expected number 31.") {
 		t.Errorf("the bureau's words: %q", why)
+	}
+}
+
+// What a person cannot do is not offered.
+func TestDisputeOffersWhatIsPossible(t *testing.T) {
+	for name, tt := range map[string]struct {
+		file  ledger.BureauFileState // of file 68
+		order func(*ledger.Order)    // its first, nil for an event of the file as a whole
+		event ledger.Event
+		take  bool
+		says  string
+	}{
+		"received, other count":  {ledger.Sent, nil, ledger.Event{Status: "RECEIVED", Count: 9}, true, "--take acknowledges all cards of the file, though the bureau counted 9 and the file has 123 records."},
+		"refused, sent":          {ledger.Sent, nil, ledger.Event{Status: "REFUSED", Count: -1}, true, "or take what this event says."},
+		"received, undecided":    {ledger.Undecided, nil, ledger.Event{Status: "RECEIVED", Count: -1}, true, ""},
+		"received, renaming":     {ledger.Renaming, nil, ledger.Event{Status: "RECEIVED", Count: -1}, true, ""},
+		"received after refusal": {ledger.Refused, nil, ledger.Event{Status: "RECEIVED", Count: -1}, true, ""},
+		"received, void":         {ledger.Void, nil, ledger.Event{Status: "RECEIVED", Count: 9}, false, "The file is VOID: what the bureau says of it cannot count. Keep what is known."},
+		"refused, planned":       {ledger.Planned, nil, ledger.Event{Status: "REFUSED"}, false, "The file is PLANNED"},
+		"refused, written":       {ledger.Written, nil, ledger.Event{Status: "REFUSED"}, false, "The file is WRITTEN"},
+		"refused, uploaded":      {ledger.Uploaded, nil, ledger.Event{Status: "REFUSED"}, false, "The file is UPLOADED"},
+		"a card in its file":     {ledger.Sent, func(*ledger.Order) {}, ledger.Event{Status: "LOST"}, true, ""},
+		"a card that waits":      {ledger.Sent, func(o *ledger.Order) { o.State, o.BureauFileID = ledger.Queued, 0 }, ledger.Event{Status: "LOST"}, false, "The card waits for the bureau's next file"},
+		"a card that went on":    {ledger.Sent, func(o *ledger.Order) { o.BureauFileID, o.FileName = 69, "later.xml.pgp" }, ledger.Event{Status: "LOST"}, false, "The card went into another file (later.xml.pgp) since."},
+	} {
+		m, extra := richNight(t)
+		m.sealed[67].State = tt.file
+		e := tt.event
+		e.ID, e.FileID, e.At, e.Dispute = 7777, 68, started, "it is not so"
+		o := m.orders[68][0]
+		o.BureauFileID = 68
+		if tt.order != nil {
+			tt.order(&o)
+			e.UID = o.UID
+		}
+		g := &gathering{Reconciliation: &Reconciliation{}, extra: extra, books: books{byID: map[int64]*ledger.BureauFile{68: &m.sealed[67]}}}
+		g.needDispute(&e, map[bool]*ledger.Shipment{true: {Order: o}}[tt.order != nil])
+		need := g.NeedsPerson[0]
+		want := []string{`reemboss settle 7777 --keep --reason "…"`}
+		if tt.take {
+			want = append(want, `reemboss settle 7777 --take --reason "…"`)
+		}
+		if got := need.Choices(); !slices.Equal(got, want) || !strings.Contains(need.Why, tt.says) {
+			t.Errorf("%s: %q, %s", name, got, need.Why)
+		}
+		if card := fmt.Sprintf("Card %d (%s, %s) of reemboss_alpha_000068.xml.pgp: LOST", o.EmbossedCardID, o.UID, o.PAN.Masked()); tt.order != nil && !strings.HasPrefix(need.What, card) {
+			t.Errorf("%s: %s", name, need.What)
+		}
+	}
+}
+
+func TestWaitSaysWhatIsTrueOfEveryWait(t *testing.T) {
+	rec := gatherSmall(t, func(_ *memory, e *Extra) { e.Bureaus["beta"] = Bureau{Name: "Beta Print"} })
+	i := slices.IndexFunc(rec.NeedsPerson, func(n Need) bool { return strings.Contains(n.What, "in no file, accepted in run 2026-11-20-001") })
+	if i < 0 || rec.NeedsPerson[i].Why != "They are in no file yet; the next run writes one." {
+		t.Errorf("%+v", rec.NeedsPerson)
+	}
+}
+
+// What came late and changed nothing is no news, and what is refused by now did not go to the bureau.
+func TestVerdictCountsWhatChanged(t *testing.T) {
+	late := gatherRich(t, func(m *memory, _ *Extra) {
+		m.events = append(m.events, ledger.ToldEvent{Event: ledger.Event{UID: m.orders[61][0].UID, FileID: 61, Status: "PRODUCED", RunID: runID, Source: ledger.FromBureau}, Order: &ledger.Order{Bureau: "alpha"}})
+	})
+	if !strings.Contains(late.Verdict, " 178 produced") {
+		t.Error(late.Verdict)
+	}
+	sent := func(state ledger.BureauFileState) string {
+		return gatherRich(t, func(m *memory, _ *Extra) {
+			i := slices.IndexFunc(m.sealed, func(f ledger.BureauFile) bool { return f.Recipient == "alpha" && f.Sequence == 70 })
+			m.sealed[i].State = state
+			for k := range m.orders[m.sealed[i].ID] {
+				m.orders[m.sealed[i].ID][k].State = ledger.PlannedO
+			}
+		}).Verdict
+	}
+	for state, files := range map[ledger.BureauFileState]string{ledger.Sent: "in 2 files", ledger.Refused: "in 1 file", ledger.Undecided: "in 1 file"} {
+		if v := sent(state); !strings.Contains(v, files) {
+			t.Errorf("%s: %s", state, v)
+		}
 	}
 }
 

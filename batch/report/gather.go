@@ -55,6 +55,8 @@ type gathering struct {
 	unusable    map[int64]int64     // lines that could not be used, by return file
 	returnFiles []ledger.ReturnFile // of this run
 	answered    map[string]int64    // what bureaus told in this run, by status
+	totals      ledger.Totals
+	told        []toldNight // newest first
 }
 
 func gather(ctx context.Context, l Ledger, runID string, extra Extra, s sinks) (*gathering, error) {
@@ -67,7 +69,7 @@ func gather(ctx context.Context, l Ledger, runID string, extra Extra, s sinks) (
 	}}
 	for _, step := range []func() error{
 		g.countAnswers, g.countOrders, g.readBureauFiles, g.readRequestFiles, g.walkAnswers, g.countProducts, g.walkRecords,
-		g.walkEvents, g.readReturns, g.readStages, g.listFiles,
+		g.walkEvents, g.readReturns, g.readStages, g.listFiles, g.readWhole,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -80,9 +82,7 @@ func gather(ctx context.Context, l Ledger, runID string, extra Extra, s sinks) (
 	if err := g.judge(); err != nil {
 		return nil, err
 	}
-	if err := g.readNights(); err != nil {
-		return nil, err
-	}
+	g.tellNights()
 	g.fillEmpty()
 	return g, nil
 }

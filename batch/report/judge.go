@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"reemboss/batch/config"
+	"reemboss/batch/ledger"
 	"reemboss/batch/rules"
 )
 
@@ -125,13 +126,15 @@ func (g *gathering) judge() error {
 		case rules.PANRangeExhausted:
 			g.need(plural(t.N, "row")+" refused for want of a number", "A range of card numbers or of new card ids is used up; configure a new one, then have the rows sent again.", "reemboss config check")
 		case rules.InternalError:
-			g.need(plural(t.N, "row")+" failed by a fault of ours", "refusals.csv names them; tell the makers, then have the rows sent again.", "")
+			g.need(plural(t.N, "row")+" failed by a fault of ours", "refusals.csv names them; tell the makers, then have the rows sent again.")
 		}
 	}
 	if g.Held > 0 {
 		g.need(plural(g.Held, "row")+" held", "They are decided, and wait for somebody's word.", "reemboss status")
 	}
-	g.NeedsPerson = append(g.NeedsPerson, g.extra.NeedsPerson...)
+	for _, n := range g.extra.NeedsPerson {
+		g.NeedsPerson = append(g.NeedsPerson, n.single())
+	}
 	switch {
 	case g.extra.Exit != 0:
 		g.ExitCode = g.extra.Exit
@@ -196,10 +199,14 @@ func (g *gathering) done() string {
 	return text + "."
 }
 
-// sentNow counts what went to the bureaus in this run.
+// sentNow counts what went to the bureaus in this run, and is not refused or in doubt by now.
 func (g *gathering) sentNow() (cards, files int64) {
 	for i := range g.files {
-		if f := &g.files[i]; f.Recipient != config.CardSystem && f.SentRunID == g.run.ID && sentOnce(f) {
+		f := &g.files[i]
+		if f.State == ledger.Refused || f.State == ledger.Undecided {
+			continue
+		}
+		if f.Recipient != config.CardSystem && f.SentRunID == g.run.ID && sentOnce(f) {
 			cards, files = cards+f.Records, files+1
 		}
 	}

@@ -29,7 +29,9 @@ type memory struct {
 	cards    map[int64]*ledger.Known
 	waits    []ledger.Waiting
 	written  map[string]int64
-	moved    map[int64]int64 // by bureau file
+	moved    map[int64]int64                  // by bureau file
+	steps    map[int64]ledger.BureauFileState // the last one of a file's history, where it is not its state
+	counts   map[string]ledger.OutcomeCounts  // by finished run
 }
 
 func (m *memory) Run(_ context.Context, id string) (ledger.Run, error) {
@@ -97,20 +99,59 @@ func (m *memory) FileBalances(context.Context) (map[int64]ledger.FileBalance, er
 	return balances, nil
 }
 
-func (m *memory) EventStates(_ context.Context, id int64) (map[ledger.OrderState]int64, error) {
+func (m *memory) Differing(_ context.Context, id int64) (n int64, err error) {
 	newest := map[string]ledger.OrderState{}
 	for _, e := range m.events {
 		if e.State != "" {
 			newest[e.UID] = e.State
 		}
 	}
-	states := map[ledger.OrderState]int64{}
 	for _, o := range m.orders[id] {
-		if s := newest[o.UID]; s != "" {
-			states[s]++
+		if s := newest[o.UID]; s != o.State && (s != "" || o.State != ledger.SentO && o.State != ledger.PlannedO) {
+			n++
 		}
 	}
-	return states, nil
+	return n, nil
+}
+
+func (m *memory) Totals(context.Context) (t ledger.Totals, err error) {
+	for _, orders := range m.orders {
+		t.Orders += int64(len(orders))
+	}
+	for _, w := range m.waits {
+		t.Orders += w.Orders
+		t.InNone += w.Orders
+	}
+	for _, f := range m.sealed {
+		t.InFiles += int64(len(m.orders[f.ID]))
+		if step, ok := m.steps[f.ID]; ok && step != f.State {
+			t.StateStrangers++
+		}
+	}
+	return t, nil
+}
+
+func (m *memory) NightCounts(context.Context, time.Time) (map[string]ledger.OutcomeCounts, error) {
+	return m.counts, nil
+}
+
+func (m *memory) DisputesByReturn(context.Context) (map[int64]int64, error) {
+	counts := map[int64]int64{}
+	for _, e := range m.events {
+		if e.Dispute != "" && e.SettledAt.IsZero() {
+			counts[e.ReturnID]++
+		}
+	}
+	return counts, nil
+}
+
+func (m *memory) FilesAnswered(_ context.Context, run string) (files []int64, err error) {
+	for _, e := range m.events {
+		if e.UID == "" && e.RunID == run {
+			files = append(files, e.FileID)
+		}
+	}
+	return files, nil
 }
 
 func (m *memory) FileEvents(_ context.Context, id int64) ([]ledger.Event, error) {

@@ -4,14 +4,53 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"reemboss/batch/ledger"
 )
 
-func (g *gathering) need(what, why, command string) {
-	g.NeedsPerson = append(g.NeedsPerson, Need{What: what, Why: why, Command: command})
+// need asks a person for something, with the commands to choose from.
+func (g *gathering) need(what, why string, commands ...string) {
+	n := Need{What: what, Why: why}
+	if len(commands) > 0 {
+		n.Command, n.Or = commands[0], commands[1:]
+	}
+	g.NeedsPerson = append(g.NeedsPerson, n)
+}
+
+// Choices are the commands that settle a need, each to be pasted as it is.
+func (n Need) Choices() []string {
+	if n.Command == "" {
+		return nil
+	}
+	return append([]string{n.Command}, n.Or...)
+}
+
+// single makes a command of its own of each way that one offers with a bar,
+// which would be a pipe in a shell.
+func (n Need) single() Need {
+	words := strings.Split(n.Command, " ")
+	for i, word := range words {
+		if !strings.HasPrefix(word, "--") || !strings.Contains(word, "|") {
+			continue
+		}
+		var all []string
+		for choice := range strings.SplitSeq(word, "|") {
+			words[i] = choice
+			all = append(all, strings.Join(words, " "))
+		}
+		n.Command, n.Or = all[0], append(all[1:], n.Or...)
+		break
+	}
+	return n
+}
+
+// withReason gives a command with each of these options, and with a reason to be filled in.
+func withReason(command string, options ...string) []string {
+	list := make([]string, len(options))
+	for i, option := range options {
+		list[i] = command + " " + option + ` --reason "…"`
+	}
+	return list
 }
 
 // needFile tells of an outgoing file that is not where it belongs.
@@ -24,7 +63,7 @@ func (g *gathering) needFile(f *ledger.BureauFile) error {
 	case ledger.Undecided:
 		what = fmt.Sprintf("%s for %s (%s) may or may not have arrived: %s", f.Name, f.Recipient, plural(f.Records, "record"), f.State)
 		g.need(what, why(f.LastError, "The connection was lost while the file got its final name, and nobody here can know whether it did. Ask the bureau whether it has the file."),
-			"reemboss resolve "+quoted(f.Name)+` --delivered|--resend --reason "…"`)
+			withReason("reemboss resolve "+quoted(f.Name), "--delivered", "--resend")...)
 	default:
 		g.need(what, why(f.LastError, "The transfer did not come to its end."), "reemboss run")
 	}
@@ -47,12 +86,9 @@ func (g *gathering) needRefused(f *ledger.BureauFile) error {
 	if said != "" {
 		reason = "The bureau says: " + strings.TrimRight(said, ".") + "."
 	}
-	g.NeedsPerson = append(g.NeedsPerson, Need{
-		What:    fmt.Sprintf("%s refused %s (%s) as a whole", g.bureauName(f.Recipient), f.Name, plural(f.Records, "record")),
-		Why:     reason + " Send the same bytes again once the bureau can take them, or cancel the file: its number is then void and its orders go into a new file.",
-		Command: "reemboss resend " + quoted(f.Name) + ` --reason "…"`,
-		Or:      []string{"reemboss cancel " + quoted(f.Name) + ` --reason "…"`},
-	})
+	g.need(fmt.Sprintf("%s refused %s (%s) as a whole", g.bureauName(f.Recipient), f.Name, plural(f.Records, "record")),
+		reason+" Send the same bytes again once the bureau can take them, or cancel the file: its number is then void and its orders go into a new file.",
+		"reemboss resend "+quoted(f.Name)+` --reason "…"`, "reemboss cancel "+quoted(f.Name)+` --reason "…"`)
 	return nil
 }
 
@@ -60,66 +96,12 @@ func (g *gathering) bureauName(bureau string) string {
 	return cmp.Or(g.extra.Bureaus[bureau].Name, bureau)
 }
 
-// maxDisputes is how many disputed events are asked about one by one.
-const maxDisputes = 20
-
-// needSettlements asks about return files in quarantine and events that contradict each other, of whatever age.
-func (g *gathering) needSettlements() error {
-	files, err := g.ledger.ReturnFiles(g.ctx, ledger.ReturnQuery{States: []ledger.ReturnState{ledger.ReturnQuarantined}})
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		if f.RunID > g.run.ID {
-			continue
-		}
-		g.need(fmt.Sprintf("The return file %s of %s is in quarantine: %s", f.Name, g.bureauName(f.Bureau), f.Code),
-			why(bureauWords(f.Detail), "It contradicts itself.")+" Nothing of it was done. Read it again once the cause is mended, or dismiss it.",
-			"reemboss settle "+quoted(f.Name)+` --read-again|--dismiss --reason "…"`)
-	}
-	disputes, all, err := g.ledger.Disputes(g.ctx, maxDisputes)
-	if err != nil {
-		return err
-	}
-	for _, e := range disputes {
-		g.needDispute(&e)
-	}
-	if left := all - int64(len(disputes)); left > 0 {
-		g.need(plural(left, "more event")+" contradict what is known", "Settle those above first; the next report lists more.", "reemboss status")
-	}
-	return nil
-}
-
-func (g *gathering) needDispute(e *ledger.Event) {
-	file := fmt.Sprintf("bureau file %d", e.FileID)
-	if f := g.byID[e.FileID]; f != nil {
-		file = f.Name
-	}
-	subject := "Card " + e.UID + " of " + file
-	if e.UID == "" {
-		subject = file
-	}
-	g.need(fmt.Sprintf("%s: %s of %s contradicts what is known", subject, e.Status, e.At.UTC().Format("2006-01-02 15:04 UTC")),
-		sentence(bureauWords(e.Dispute))+" Keep what is known, or take what this event says.",
-		fmt.Sprintf(`reemboss settle %d --keep|--take --reason "…"`, e.ID))
-}
-
-// sentence is text with a capital first and a full stop last.
-func sentence(text string) string {
-	text = strings.TrimRight(strings.TrimSpace(text), ".")
-	if text == "" {
-		return "It does not say why."
-	}
-	first, size := utf8.DecodeRuneInString(text)
-	return string(unicode.ToUpper(first)) + text[size:] + "."
-}
-
 // needLines asks about the lines of each return file that could not be used.
 func (g *gathering) needLines(files []ledger.ReturnFile) {
 	for _, f := range files {
 		if n := g.unusable[f.ID]; n > 0 {
 			g.need(fmt.Sprintf("%s of %s from %s could not be used", plural(n, "line"), f.Name, g.bureauName(f.Bureau)),
-				"The others were. returns.csv in this folder says of each what is wrong; have the bureau send these again, corrected, in a new file.", "")
+				"The others were. returns.csv in this folder says of each what is wrong; have the bureau send these again, corrected, in a new file.")
 		}
 	}
 }
@@ -137,7 +119,7 @@ func (g *gathering) needWait(w Wait) {
 		since = ", accepted in run " + w.RunID
 	}
 	g.need(fmt.Sprintf("%s for %s in no file%s", plural(w.Orders, "accepted order"), w.Bureau, since),
-		why(reason, "The run ended before their file was written."), "reemboss run")
+		why(reason, "They are in no file yet; the next run writes one."), "reemboss run")
 }
 
 func (g *gathering) needRequestFile(f RequestFile) {

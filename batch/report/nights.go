@@ -1,7 +1,6 @@
 package report
 
 import (
-	"encoding/json"
 	"slices"
 	"time"
 )
@@ -25,30 +24,14 @@ type NightTold struct {
 	Rejected     int64  `json:"rejected"`
 }
 
-// readNights takes the nights before this one from the summaries that they
+// tellNights takes the nights before this one from the summaries that they
 // ended with, and this one from what was just computed: so a report that is
 // written again after the run ended says the same.
-func (g *gathering) readNights() error {
-	runs, err := g.ledger.LastRuns(g.ctx, nightsShown+1)
-	if err != nil {
-		return err
-	}
-	first := firstNight(g.run.Date)
-	for _, r := range runs {
-		if r.ID >= g.run.ID || r.EndedAt.IsZero() || r.Date < first {
-			continue
+func (g *gathering) tellNights() {
+	for i := range g.told {
+		if g.told[i].RunID != g.run.ID {
+			g.Nights = append(g.Nights, g.told[i].NightTold)
 		}
-		var told struct {
-			NightTold
-			Events []EventCount `json:"events"`
-		}
-		if len(r.Summary) > 0 {
-			// What an older version wrote differently has no numbers here; its exit code is known all the same.
-			_ = json.Unmarshal(r.Summary, &told)
-		}
-		told.RunID, told.Date, told.ExitCode = r.ID, r.Date, r.Exit
-		told.countAnswers(told.Events)
-		g.Nights = append(g.Nights, told.NightTold)
 	}
 	slices.Reverse(g.Nights)
 	now := NightTold{
@@ -57,7 +40,6 @@ func (g *gathering) readNights() error {
 	}
 	now.countAnswers(g.Events)
 	g.Nights = append(g.Nights, now)
-	return nil
 }
 
 func (n *NightTold) countAnswers(events []EventCount) {

@@ -246,36 +246,6 @@ func took(s Stage) string {
 	}
 }
 
-// Choices are the commands that settle a need, each to be copied as it is.
-func (n Need) Choices() []string {
-	list := choices(n.Command)
-	for _, other := range n.Or {
-		list = append(list, choices(other)...)
-	}
-	return list
-}
-
-// choices gives each way that a command offers as a command of its own: copied
-// into a shell, the bar between two options would be a pipe.
-func choices(command string) []string {
-	if command == "" {
-		return nil
-	}
-	words := strings.Split(command, " ")
-	for i, word := range words {
-		if !strings.HasPrefix(word, "--") || !strings.Contains(word, "|") {
-			continue
-		}
-		var all []string
-		for choice := range strings.SplitSeq(word, "|") {
-			words[i] = choice
-			all = append(all, strings.Join(words, " "))
-		}
-		return all
-	}
-	return []string{command}
-}
-
 func milliseconds(s Stage) int64 { return int64(s.Seconds*1000 + 0.5) }
 
 func rangeBars(ranges []Range) []rangeBar {

@@ -25,7 +25,8 @@ func TestEachChoiceIsACommandOfItsOwn(t *testing.T) {
 		},
 		"reemboss check 'a|b.csv'": {"reemboss check 'a|b.csv'"}, // a bar in a name is no choice
 	} {
-		if d := cmp.Diff(want, choices(command)); d != "" {
+		n := Need{Command: command}.single()
+		if d := cmp.Diff(want, n.Choices()); d != "" {
 			t.Errorf("%s (-want +got):\n%s", command, d)
 		}
 	}
@@ -123,6 +124,28 @@ func TestEveryListCanBeSorted(t *testing.T) {
 			if !strings.Contains(table, `class="balances"`) && !regexp.MustCompile(`class="sort" data-name="[a-z' ]+"`).MatchString(html.UnescapeString(table)) {
 				t.Errorf("%s: %s", name, table)
 			}
+		}
+	}
+}
+
+// A column is sorted by the number in each of its cells; one with more than its number says which.
+func TestANumberColumnIsSortedByItsNumber(t *testing.T) {
+	m, e := richNight(t)
+	i := slices.IndexFunc(m.sealed, func(f ledger.BureauFile) bool { return f.State == ledger.Refused })
+	f := &m.sealed[i]
+	f.State, f.SentRunID, m.orders[f.ID], m.moved[f.ID] = ledger.Void, runID, nil, f.Records
+	in := smallInput(t)
+	in.Ledger, in.Extra = m, e
+	if _, err := WriteAll(context.Background(), in); err != nil {
+		t.Fatal(err)
+	}
+	page := string(folder(t, in.Dir)["reconciliation.html"])
+	if !strings.Contains(page, `<td class="n" data-v="88">88<br><span class="soft">88 moved</span></td>`) {
+		t.Error("the records of a file of which some moved")
+	}
+	for _, cell := range regexp.MustCompile(`<td class="n">(.*?)</td>`).FindAllStringSubmatch(page, -1) {
+		if !regexp.MustCompile(`^[0-9][0-9,.]*( %)?$`).MatchString(cell[1]) {
+			t.Errorf("the cell %q has no number of its own", cell[1])
 		}
 	}
 }

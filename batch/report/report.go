@@ -52,7 +52,9 @@ type Ledger interface {
 	BureauFiles(ctx context.Context, q ledger.FileQuery) ([]ledger.BureauFile, error)
 	EachFileOrder(ctx context.Context, fileID int64, fn func(*ledger.Order) error) error
 	FileBalances(ctx context.Context) (map[int64]ledger.FileBalance, error)
-	EventStates(ctx context.Context, fileID int64) (map[ledger.OrderState]int64, error)
+	Differing(ctx context.Context, fileID int64) (int64, error)
+	Totals(ctx context.Context) (ledger.Totals, error)
+	NightCounts(ctx context.Context, since time.Time) (map[string]ledger.OutcomeCounts, error)
 	FileEvents(ctx context.Context, fileID int64) ([]ledger.Event, error)
 	ReturnFiles(ctx context.Context, q ledger.ReturnQuery) ([]ledger.ReturnFile, error)
 	EachProblem(ctx context.Context, runID string, fn func(*ledger.Problem, *ledger.ReturnFile) error) error
@@ -60,6 +62,8 @@ type Ledger interface {
 	EventTallies(ctx context.Context, runID string) ([]ledger.EventTally, error)
 	EachUnderWay(ctx context.Context, states []ledger.OrderState, fn func(o *ledger.Order, since time.Time) error) error
 	Disputes(ctx context.Context, limit int64) ([]ledger.Event, int64, error)
+	DisputesByReturn(ctx context.Context) (map[int64]int64, error)
+	FilesAnswered(ctx context.Context, runID string) ([]int64, error)
 	Shipments(ctx context.Context, uids []string) (map[string]*ledger.Shipment, error)
 	LastRuns(ctx context.Context, limit int) ([]ledger.Run, error)
 	Cards(ctx context.Context, ids []int64) (map[int64]*ledger.Known, error)

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -16,7 +17,7 @@ import (
 
 // returnsHeader is a public promise. Line 0 is the return file as a whole: its
 // state, or the word why it is in quarantine, under code.
-var returnsHeader = []string{"bureau", "file", "line", "code", "uid", "file_name", "detail"}
+var returnsHeader = []string{"bureau", "file", "line", "code", "uid", "file_name", "detail", "card_id"}
 
 // ReturnFile is a file that a bureau sent.
 type ReturnFile struct {
@@ -53,7 +54,7 @@ func (g *gathering) walkEvents() error {
 		g.touched[e.FileID] = true
 		if e.Source == ledger.FromBureau && e.Dispute == "" {
 			g.answered["ACKED"] += int64(max(0, e.Acked)) // a card that is produced or shipped was received too
-			if e.Status != "ACKED" {
+			if e.Status != "ACKED" && e.State != "" {     // one that came late changed nothing
 				g.answered[e.Status]++
 			}
 		}
@@ -64,6 +65,13 @@ func (g *gathering) walkEvents() error {
 	})
 	if err != nil {
 		return fmt.Errorf("read the events of the run: %w", err)
+	}
+	answered, err := g.ledger.FilesAnswered(g.ctx, g.run.ID)
+	if err != nil {
+		return err
+	}
+	for _, id := range answered {
+		g.touched[id] = true
 	}
 	tallies, err := g.ledger.EventTallies(g.ctx, g.run.ID)
 	if err != nil {
@@ -86,6 +94,10 @@ func (g *gathering) readReturns() error {
 		return err
 	}
 	g.unusable = map[int64]int64{}
+	byName := map[string]int64{}
+	for i := range g.files {
+		byName[g.files[i].Name] = g.files[i].ID
+	}
 	next := 0
 	tell := func(upTo int64) error { // the files themselves, each before its problems
 		for ; next < len(files) && files[next].ID <= upTo; next++ {
@@ -101,6 +113,9 @@ func (g *gathering) readReturns() error {
 	err = g.ledger.EachProblem(g.ctx, g.run.ID, func(p *ledger.Problem, f *ledger.ReturnFile) error {
 		if err := tell(f.ID); err != nil {
 			return err
+		}
+		if id, ours := byName[p.FileName]; ours {
+			g.touched[id] = true
 		}
 		if p.Code != "event_disputed" && p.Code != "file_disputed" { // each of those is asked about by itself
 			g.unusable[f.ID]++
@@ -132,25 +147,65 @@ func bureauWords(text string) string { return iso.MaskSpans(text, iso.FindPANs(t
 
 // returnList writes returns.csv while files and problems are walked.
 type returnList struct {
+	ctx      context.Context
+	ledger   Ledger
 	table    *table
 	limit    int64 // of problem lines
 	listed   int64
 	problems int64
+	pending  [][]string // lines whose card is not looked up yet
 }
 
+// lookedUp is how many lines have their cards looked up at once.
+const lookedUp = 500
+
+// Columns of returnsHeader that are looked up by, and looked up.
+const (
+	columnUID    = 4
+	columnCardID = 7
+)
+
 func (l *returnList) add(f *ledger.ReturnFile, p *ledger.Problem) error {
-	cells := []string{f.Bureau, f.Name, "0", cmp.Or(f.Code, string(f.State)), "", "", bureauWords(f.Detail)}
+	cells := []string{f.Bureau, f.Name, "0", cmp.Or(f.Code, string(f.State)), "", "", bureauWords(f.Detail), ""}
 	if p != nil {
 		if l.problems++; l.listed >= l.limit {
 			return nil
 		}
 		l.listed++
-		cells = []string{f.Bureau, f.Name, strconv.Itoa(p.Line), p.Code, p.UID, p.FileName, bureauWords(p.Detail)}
+		cells = []string{f.Bureau, f.Name, strconv.Itoa(p.Line), p.Code, p.UID, p.FileName, bureauWords(p.Detail), ""}
 	}
-	for i, cell := range cells {
-		cells[i] = Neutral(cell)
+	l.pending = append(l.pending, cells)
+	if len(l.pending) < lookedUp {
+		return nil
 	}
-	return l.table.add(cells)
+	return l.flush()
+}
+
+// flush writes what is pending, with the embossed card of each line whose order is known.
+func (l *returnList) flush() error {
+	var uids []string
+	for _, cells := range l.pending {
+		if cells[columnUID] != "" {
+			uids = append(uids, cells[columnUID])
+		}
+	}
+	shipments, err := l.ledger.Shipments(l.ctx, uids)
+	if err != nil {
+		return err
+	}
+	for _, cells := range l.pending {
+		if s := shipments[cells[columnUID]]; s != nil {
+			cells[columnCardID] = strconv.FormatInt(s.EmbossedCardID, 10)
+		}
+		for i, cell := range cells {
+			cells[i] = Neutral(cell)
+		}
+		if err := l.table.add(cells); err != nil {
+			return err
+		}
+	}
+	l.pending = l.pending[:0]
+	return nil
 }
 
 // answeredWords say what bureaus told, in the order of a card's way.

@@ -109,7 +109,7 @@ func TestOnlyFactsAreTold(t *testing.T) {
 	}
 }
 
-func TestIDsOfReturnEventsDependOnCardStatusAndTime(t *testing.T) {
+func TestIDsOfReturnEventsDependOnCardStatusCodeAndTime(t *testing.T) {
 	at := started.Add(-time.Hour)
 	id := func(run string, e ledger.Event) string { return told(t, run, e)[0].ID }
 	base := id(runID, ledger.Event{Status: "SHIPPED", At: at, Carrier: "A", RunID: runID})
@@ -118,6 +118,9 @@ func TestIDsOfReturnEventsDependOnCardStatusAndTime(t *testing.T) {
 	}
 	if other := id(runID, ledger.Event{Status: "SHIPPED", At: at.Add(time.Millisecond)}); other == base {
 		t.Error("another time has the same id")
+	}
+	if other := id(runID, ledger.Event{Status: "REJECTED", Code: "034", At: at}); other == id(runID, ledger.Event{Status: "REJECTED", Code: "012", At: at}) {
+		t.Error("another code of the bureau has the same id")
 	}
 	if other := id(runID, ledger.Event{Status: "DELIVERED", At: at}); other == base {
 		t.Error("another status has the same id")

@@ -19,7 +19,7 @@ import (
 func richNight(t testing.TB) (*memory, Extra) {
 	r := &rich{t: t, memory: &memory{
 		run:    ledger.Run{ID: runID, Date: "2026-11-21", StartedAt: started, Starts: 1, Host: "cards1", Version: "0.3.0"},
-		orders: map[int64][]ledger.Order{}, cards: map[int64]*ledger.Known{}, moved: map[int64]int64{},
+		orders: map[int64][]ledger.Order{}, cards: map[int64]*ledger.Known{}, moved: map[int64]int64{}, counts: map[string]ledger.OutcomeCounts{},
 	}}
 	r.nights()
 	r.answers()
@@ -78,6 +78,7 @@ func (r *rich) nights() {
 		if err != nil {
 			r.t.Fatal(err)
 		}
+		r.counts[at.Format(time.DateOnly)+"-001"] = ledger.OutcomeCounts{Read: n, Accepted: n - refused - 4, Refused: refused, Duplicate: 4}
 		r.earlier = append(r.earlier, ledger.Run{ID: at.Format(time.DateOnly) + "-001", Date: at.Format(time.DateOnly), StartedAt: at, EndedAt: at.Add(time.Minute), Exit: exit, Summary: summary})
 	}
 }

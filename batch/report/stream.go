@@ -222,7 +222,7 @@ func (e *eventStream) returned(t *ledger.ToldEvent) error {
 		card.ProgramID, card.AccountID, card.CustomerID, card.CardStatus = t.Card.ProgramID, t.Card.AccountID, t.Card.CustomerID, t.Card.Status
 	}
 	at := t.At.UTC()
-	key := t.UID + "/" + t.Status + "/" + at.Format(time.RFC3339Nano)
+	key := t.UID + "/" + t.Status + "/" + t.Code + "/" + at.Format(time.RFC3339Nano)
 	switch ledger.OrderState(t.Status) {
 	case ledger.Rejected:
 		said := bureauWords(t.Description)

@@ -16,8 +16,8 @@ import (
 // handed over; due and overdue follow what was agreed with the bureau and are
 // blank or "no" where nothing is.
 var (
-	outstandingHeader = []string{"bureau", "file_name", "sequence", "uid", "card_number", "sent_at", "age_days", "working_days", "due", "overdue"}
-	underWayHeader    = []string{"bureau", "file_name", "sequence", "uid", "card_number", "state", "since", "age_days", "working_days", "expected_delivery", "overdue", "sent_at"}
+	outstandingHeader = []string{"bureau", "file_name", "sequence", "uid", "card_number", "sent_at", "age_days", "working_days", "due", "overdue", "card_id"}
+	underWayHeader    = []string{"bureau", "file_name", "sequence", "uid", "card_number", "state", "since", "age_days", "working_days", "expected_delivery", "overdue", "sent_at", "card_id"}
 )
 
 // openList is a list of cards that a bureau has, the oldest first.
@@ -86,7 +86,7 @@ func (l openList) write(ctx context.Context, w io.Writer, from Ledger, g *gather
 }
 
 func outstandingCells(o *ledger.Order, _ time.Time, a fileAge) []string {
-	return append(openCells(o), a.sent, a.age, a.workingDays, a.due, yesNo(a.lateToAnswer))
+	return append(openCells(o), a.sent, a.age, a.workingDays, a.due, yesNo(a.lateToAnswer), cardID(o))
 }
 
 func underWayCells(o *ledger.Order, since time.Time, a fileAge) []string {
@@ -94,12 +94,15 @@ func underWayCells(o *ledger.Order, since time.Time, a fileAge) []string {
 	if o.State == ledger.Shipped {
 		late = a.lateToClose
 	}
-	return append(openCells(o), string(o.State), since.UTC().Format(time.RFC3339), a.age, a.workingDays, o.ExpectedDelivery, yesNo(late), a.sent)
+	return append(openCells(o), string(o.State), since.UTC().Format(time.RFC3339), a.age, a.workingDays, o.ExpectedDelivery, yesNo(late), a.sent, cardID(o))
 }
 
 func openCells(o *ledger.Order) []string {
 	return []string{Neutral(o.Bureau), Neutral(o.FileName), strconv.FormatInt(o.Sequence, 10), o.UID, o.PAN.Masked()}
 }
+
+// cardID is the embossed card's.
+func cardID(o *ledger.Order) string { return strconv.FormatInt(o.EmbossedCardID, 10) }
 
 func ageDays(since, now time.Time) string {
 	return strconv.Itoa(max(0, int(now.Sub(since)/(24*time.Hour))))

@@ -112,7 +112,7 @@ func listAndGather(ctx context.Context, in Input, refusalsFile, returnsFile, eve
 	if err != nil {
 		return nil, err
 	}
-	returns := &returnList{table: returned, limit: in.MaxOutstanding}
+	returns := &returnList{ctx: ctx, ledger: in.Ledger, table: returned, limit: in.MaxOutstanding}
 	events := newEventStream(ctx, eventsFile, in.Ledger, in.Extra.Bureaus)
 	g, err := gather(ctx, in.Ledger, in.RunID, in.Extra, sinks{
 		begin: events.begin, record: events.record, file: events.file, event: events.returned, returned: returns.add,
@@ -124,6 +124,9 @@ func listAndGather(ctx context.Context, in Input, refusalsFile, returnsFile, eve
 		},
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := returns.flush(); err != nil {
 		return nil, err
 	}
 	if returns.listed < returns.problems {

@@ -80,7 +80,13 @@ const stillInShipment = "Unable to reissue card as last reissued card is still i
 // notInTransit: no second card while the last one may still be under way, for
 // transit_days × 24 h from its handing over to the bureau. A reason that says
 // that the mail came back closes a shipment that is old enough for it.
+// What is disputed counts as under way, whatever its state: one of the two cards
+// that are spoken of may be in the mail.
 func notInTransit(w *weighing) {
+	if w.card != nil && w.card.Last != nil && w.card.Last.Disputed {
+		w.found(CardInTransit, "%s: what the bureau tells of it contradicts itself; have it settled (reemboss settle), and send the row again then.", stillInShipment)
+		return
+	}
 	last := w.inFlight
 	if last == nil || !w.productOK {
 		return

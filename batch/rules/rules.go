@@ -39,6 +39,8 @@ type Embossing struct {
 	UID    string
 	State  string    // QUEUED PLANNED: open, before the bureau has it. SENT ACKED PRODUCED SHIPPED: under way. DELIVERED RETURNED LOST REJECTED ACTIVATED: closed
 	SentAt time.Time // when it was handed to the bureau; zero while open
+	// Disputed: something that contradicts the state was told, and nobody has settled it yet.
+	Disputed bool
 	// FileID and RowDigest tell the request that opened it: an identical row of the same file is duplicate_row.
 	FileID    int64
 	RowDigest string

@@ -10,8 +10,8 @@ import (
 )
 
 type cardCommand struct {
-	ID   int64 `arg:"" help:"Card id."`
-	JSON bool  `help:"Print the history as JSON."`
+	ID   string `arg:"" help:"Card id, or the uid of one of its embossings."`
+	JSON bool   `help:"Print the history as JSON."`
 }
 
 // Run tells a card's whole history.
@@ -55,7 +55,11 @@ func printCard(w io.Writer, h *batch.CardHistory) {
 			fmt.Fprintf(w, "  for %s, in no file yet\n", s.Bureau)
 		}
 		for _, e := range s.Events {
-			fmt.Fprintf(w, "  %s  %-9s %s\n", stamp(e.At), e.Status, toldBy(e))
+			in := ""
+			if e.FileName != "" && e.FileName != s.FileName { // it went into another one since
+				in = "in " + e.FileName + " "
+			}
+			fmt.Fprintf(w, "  %s  %-9s %s%s\n", stamp(e.At), e.Status, in, toldBy(e))
 			if e.Dispute != "" {
 				fmt.Fprintf(w, "      contradicts: %s\n", e.Dispute)
 				if e.Settlement != "" {

@@ -19,8 +19,18 @@ func (c *reportCommand) Run(s *session) error {
 		return err
 	}
 	if c.JSON {
-		return printJSON(s.out, r)
+		err = printJSON(s.out, r)
+	} else {
+		_, err = fmt.Fprintf(s.out, "%s\n", n.Reports(c.RunID))
 	}
-	fmt.Fprintf(s.out, "%s\n", n.Reports(c.RunID))
+	if err != nil {
+		return err
+	}
+	for _, b := range r.Balances {
+		if !b.Holds {
+			fmt.Fprintf(s.err, "reemboss: %s\n", r.Verdict)
+			return exitCode(exitPerson)
+		}
+	}
 	return nil
 }

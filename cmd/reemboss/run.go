@@ -16,6 +16,7 @@ type runCommand struct {
 func (c *runCommand) Run(s *session) error {
 	n, err := s.open(true)
 	if err != nil {
+		batch.TellNotOpened(s, s.dir, batch.Options{Log: s.logger()}, err)
 		return err
 	}
 	defer n.Close()

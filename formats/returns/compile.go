@@ -32,7 +32,8 @@ type Format struct {
 	time     timeFormat
 	counts   trailerCount
 
-	now time.Time
+	now   time.Time
+	ahead time.Duration // how far after now a line's time may be
 }
 
 // At gives the same format with the clock at now: a line whose time is more
@@ -42,6 +43,14 @@ func (f *Format) At(now time.Time) *Format {
 	at := *f
 	at.now = now
 	return &at
+}
+
+// Ahead gives the same format with another limit of how far after now a line's
+// time may be: for a simulated bureau that tells of days to come.
+func (f *Format) Ahead(limit time.Duration) *Format {
+	ahead := *f
+	ahead.ahead = limit
+	return &ahead
 }
 
 // trailerCount is what the count of a trailer counts.
@@ -86,13 +95,37 @@ func Standard() *Format {
 // Compile checks a description and makes its format. Its error is a
 // *[DescriptionError] with the first mistake, always the same one.
 func Compile(d Description) (*Format, error) {
-	f := &Format{}
-	for _, step := range []func(Description) error{f.compileShape, f.compileWords, f.compileFields, f.compileTime, f.compileTrailer, f.complete} {
-		if err := step(d); err != nil {
-			return nil, err
-		}
+	f := &Format{ahead: ahead}
+	if wrong := f.compile(d); len(wrong) > 0 {
+		return nil, wrong[0]
 	}
 	return f, nil
+}
+
+// Mistakes gives what is wrong with a description: of each of its parts (shape,
+// words, fields, time, trailer) the first mistake, each a *[DescriptionError]. What only
+// follows from another mistake is not told.
+func Mistakes(d Description) []error { return (&Format{}).compile(d) }
+
+func (f *Format) compile(d Description) (wrong []error) {
+	try := func(steps ...func(Description) error) {
+		for _, step := range steps {
+			if err := step(d); err != nil {
+				wrong = append(wrong, err)
+			}
+		}
+	}
+	try(f.compileShape)
+	shaped := len(wrong) == 0
+	try(f.compileWords)
+	if shaped {
+		try(f.compileFields)
+	}
+	try(f.compileTime, f.compileTrailer)
+	if len(wrong) == 0 {
+		try(f.complete)
+	}
+	return wrong
 }
 
 func (f *Format) compileShape(d Description) error {

@@ -107,7 +107,7 @@ func (rd *reading) fill(l *Line, rec record) (problem string) {
 	if l.OccurredAt, problem = rd.occurred(rec); problem != "" {
 		return problem
 	}
-	if l.OccurredAt.After(rd.now.Add(ahead)) {
+	if l.OccurredAt.After(rd.now.Add(rd.ahead)) {
 		return rd.name(rec, rd.timeField(rec)) + ": " + l.OccurredAt.Format(time.RFC3339) + " is more than 24 hours ahead; the bureau's clock or returns.mapping.time_zone is wrong"
 	}
 	if fld, flaw := l.flaw(); flaw != "" {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"reemboss/batch/hsm"
@@ -39,6 +40,9 @@ func Run(t *testing.T, open Open) {
 		{"no requests give no results", nothing},
 		{"a large slice", large},
 		{"a cancelled context ends every request", cancelled},
+		{"a context that ends on the way leaves a right value or its error", cancelledOnTheWay},
+		{"several goroutines at once", concurrent},
+		{"a backend that verifies finds the wrong values", verified},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open) })
 	}
@@ -253,6 +257,99 @@ func cancelled(t *testing.T, open Open) {
 	for i, result := range open(t, trialKeys()).CVVs(ctx, []hsm.CVVRequest{request(1), request(2)}) {
 		if !errors.Is(result.Err, context.Canceled) || !result.CVV.IsZero() {
 			t.Errorf("request %d: %v", i, result.Err)
+		}
+	}
+}
+
+// values are the right ones of a row of cards, computed undisturbed.
+func values(t *testing.T, backend hsm.Backend, requests []hsm.CVVRequest) []iso.Secret {
+	t.Helper()
+	list := make([]iso.Secret, len(requests))
+	for i, result := range backend.CVVs(context.Background(), requests) {
+		if result.Err != nil {
+			t.Fatalf("request %d: %v", i, result.Err)
+		}
+		list[i] = result.CVV
+	}
+	return list
+}
+
+func row(first, n int) []hsm.CVVRequest {
+	requests := make([]hsm.CVVRequest, n)
+	for i := range requests {
+		requests[i] = request(first + i)
+	}
+	return requests
+}
+
+// Wherever the end meets the computation, no request has neither or both, and no value is another's.
+func cancelledOnTheWay(t *testing.T, open Open) {
+	backend, requests := open(t, trialKeys()), row(0, 5000)
+	right := values(t, backend, requests)
+	ctx, cancel := context.WithCancel(context.Background())
+	var canceller sync.WaitGroup
+	canceller.Go(cancel)
+	results := backend.CVVs(ctx, requests)
+	canceller.Wait()
+	for i, result := range results {
+		switch {
+		case result.Err == nil && result.CVV.Reveal() != right[i].Reveal():
+			t.Fatalf("request %d has another value", i)
+		case result.Err != nil && (!errors.Is(result.Err, context.Canceled) || !result.CVV.IsZero()):
+			t.Fatalf("request %d: %v", i, result.Err)
+		}
+	}
+}
+
+func concurrent(t *testing.T, open Open) {
+	backend := open(t, trialKeys())
+	right := values(t, backend, row(0, 4000))
+	var callers sync.WaitGroup
+	for first := 0; first < len(right); first += 500 {
+		callers.Go(func() {
+			for i, result := range backend.CVVs(context.Background(), row(first, 500)) {
+				if result.Err != nil || result.CVV.Reveal() != right[first+i].Reveal() {
+					t.Errorf("request %d has another value than alone: %v", first+i, result.Err)
+					return
+				}
+			}
+		})
+	}
+	callers.Wait()
+}
+
+// verified holds a backend that is a [hsm.Verifier] too to that contract.
+func verified(t *testing.T, open Open) {
+	backend := open(t, trialKeys())
+	verifier, ok := backend.(hsm.Verifier)
+	if !ok {
+		return
+	}
+	requests := row(0, 100)
+	list := values(t, backend, requests)
+	for i, err := range verifier.VerifyCVVs(context.Background(), requests, list) {
+		if err != nil {
+			t.Fatalf("value %d is right: %v", i, err)
+		}
+	}
+	wrong := append([]iso.Secret(nil), list...)
+	for i, value := range list {
+		if i%10 == 3 {
+			wrong[i] = iso.NewSecret(value.Reveal()[:2] + string('0'+('9'-value.Reveal()[2])))
+		}
+	}
+	wrong[50] = iso.Secret{}
+	for i, err := range verifier.VerifyCVVs(context.Background(), requests, wrong) {
+		isWrong := i%10 == 3 || i == 50
+		if (err != nil) != isWrong || isWrong && !errors.Is(err, hsm.ErrCVVWrong) {
+			t.Errorf("value %d: %v", i, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for i, err := range verifier.VerifyCVVs(ctx, requests[:2], list[:2]) {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("value %d: %v", i, err)
 		}
 	}
 }

@@ -195,19 +195,23 @@ func TestAKeyThatIsNotTheConfiguredOneStopsTheRun(t *testing.T) {
 func TestSettingsThatCannotBe(t *testing.T) {
 	good := cvk(testPair)
 	for name, change := range map[string]func(*payshield.Config){
-		"no address":             func(s *payshield.Config) { s.Addresses = nil },
-		"no port":                func(s *payshield.Config) { s.Addresses = []string{"hsm1"} },
-		"a short header":         func(s *payshield.Config) { s.HeaderLength = 3 },
-		"no LMK check value":     func(s *payshield.Config) { s.LMKCheck = "" },
-		"an LMK of letters":      func(s *payshield.Config) { s.LMK = "A1" },
-		"an odd PIN length":      func(s *payshield.Config) { s.PINLength = 20 },
-		"too many connections":   func(s *payshield.Config) { s.Connections = 1000 },
-		"a clear key":            func(s *payshield.Config) { s.Keys["x"] = payshield.Key{Token: iso.NewSecret("0123456789ABCDEF"), KCV: testKCV} },
-		"a token with delimiter": func(s *payshield.Config) { s.Keys["x"] = payshield.Key{Token: iso.NewSecret("S00072C0TN00N;0000000"), KCV: testKCV} },
-		"no check value":         func(s *payshield.Config) { s.Keys["x"] = payshield.Key{Token: good.Token} },
-		"an unknown test key":    func(s *payshield.Config) { s.TestKey = "other" },
-		"no certificate":         func(s *payshield.Config) { s.TLS = &payshield.TLS{CA: []byte("nothing")} },
-		"half a pair":            func(s *payshield.Config) { s.TLS = &payshield.TLS{PrivateKey: []byte("nothing")} },
+		"no address":           func(s *payshield.Config) { s.Addresses = nil },
+		"no port":              func(s *payshield.Config) { s.Addresses = []string{"hsm1"} },
+		"a short header":       func(s *payshield.Config) { s.HeaderLength = 3 },
+		"no LMK check value":   func(s *payshield.Config) { s.LMKCheck = "" },
+		"an LMK of letters":    func(s *payshield.Config) { s.LMK = "A1" },
+		"an odd PIN length":    func(s *payshield.Config) { s.PINLength = 20 },
+		"too many connections": func(s *payshield.Config) { s.Connections = 1000 },
+		"a clear key": func(s *payshield.Config) {
+			s.Keys["x"] = payshield.Key{Token: iso.NewSecret("0123456789ABCDEF"), KCV: testKCV}
+		},
+		"a token with delimiter": func(s *payshield.Config) {
+			s.Keys["x"] = payshield.Key{Token: iso.NewSecret("S00072C0TN00N;0000000"), KCV: testKCV}
+		},
+		"no check value":      func(s *payshield.Config) { s.Keys["x"] = payshield.Key{Token: good.Token} },
+		"an unknown test key": func(s *payshield.Config) { s.TestKey = "other" },
+		"no certificate":      func(s *payshield.Config) { s.TLS = &payshield.TLS{CA: []byte("nothing")} },
+		"half a pair":         func(s *payshield.Config) { s.TLS = &payshield.TLS{PrivateKey: []byte("nothing")} },
 	} {
 		s := settings("hsm.example:1500")
 		change(&s)
@@ -240,7 +244,7 @@ func TestTheModulesCertificateIsVerified(t *testing.T) {
 		}
 	}
 	s := settings(listen(t, payshieldtest.New(), nil)) // a module that speaks no TLS
-	s.TLS = &payshield.TLS{CA: good.ca}
+	s.TLS, s.ConnectTimeout = &payshield.TLS{CA: good.ca}, 50*time.Millisecond
 	if _, err := payshield.Open(context.Background(), s); !errors.Is(err, payshield.ErrTransport) {
 		t.Errorf("plain TCP where TLS is configured: %v", err)
 	}

@@ -18,7 +18,7 @@ type call struct {
 	item    int    // of the exchange it belongs to
 	message []byte // command and fields; card data, wiped when it is done with
 	tries   int    // failed so far
-	since   uint64 // replies that the client had matched when it was first handed over
+	since   uint64 // replies that the client had matched when it was made, or when it first failed
 
 	reply reply
 	err   error

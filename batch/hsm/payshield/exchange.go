@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -14,12 +15,14 @@ import (
 //
 // A command whose connection failed is handed over again, Retries times. When
 // the tries of one are used up and no module has answered anything meanwhile,
-// the others are not tried one by one: all get that error.
+// the others are not tried one by one: all get that error. The same when all
+// slots together failed to connect as often.
 func (c *Client) exchange(ctx context.Context, n int, compose func(i int) ([]byte, error), settle func(i int, r reply, err error)) {
 	x := exchange{client: c, settle: settle, unsettled: make([]bool, n), done: make(chan *call, c.capacity())}
 	for i := range x.unsettled {
 		x.unsettled[i] = true
 	}
+	c.misses.reset()
 	x.run(ctx, compose)
 }
 
@@ -118,8 +121,13 @@ func (x *exchange) land(k *call) error {
 		x.end(k, refused)
 	case stop != nil:
 		x.end(k, stop)
+	case c.misses.enough(c.settings.Connections*(c.settings.Retries+1), c.answers.Load()):
+		x.end(k, k.err)
+		return k.err
 	case k.tries < c.settings.Retries:
-		k.tries++
+		if k.tries++; k.tries == 1 {
+			k.since = c.answers.Load()
+		}
 		x.ready = append(x.ready, k)
 	default:
 		err := fmt.Errorf("%w (tried %d times)", k.err, k.tries+1)
@@ -222,6 +230,7 @@ func (c *Client) unconnected(err error, failures int) {
 		c.stop(err)
 	}
 	if c.life.Err() == nil {
+		c.misses.add(c.answers.Load())
 		c.notice("%v", err)
 	}
 	c.pause(failures)
@@ -236,4 +245,32 @@ func (c *Client) pause(n int) {
 	case <-c.stopped:
 	case <-c.life.Done():
 	}
+}
+
+// misses counts failures to connect since a module last answered anything.
+type misses struct {
+	mu      sync.Mutex
+	count   int
+	answers uint64
+}
+
+func (m *misses) add(answers uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if answers != m.answers {
+		m.count, m.answers = 0, answers
+	}
+	m.count++
+}
+
+func (m *misses) enough(n int, answers uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.count >= n && m.answers == answers
+}
+
+func (m *misses) reset() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.count = 0
 }

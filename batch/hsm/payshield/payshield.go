@@ -71,6 +71,7 @@ type Client struct {
 	settings Config
 	queue    chan *call
 	answers  atomic.Uint64 // replies matched so far
+	misses   misses
 
 	life  context.Context // ends with Close
 	close context.CancelFunc

@@ -123,7 +123,7 @@ func (c *connection) prove(ctx context.Context, o objects, b *backend) error {
 		}
 		p, err := o.card(name, b.keys[name], b.strict, b.settings.Batch)
 		if err != nil {
-			wrong = append(wrong, fmt.Errorf("card key %s: %w", name, err))
+			wrong = append(wrong, err)
 			continue
 		}
 		c.pairs[name] = p
@@ -139,16 +139,17 @@ func (c *connection) prove(ctx context.Context, o objects, b *backend) error {
 
 // card finds one card key and holds its check value against the configured one.
 func (o objects) card(name string, want config.CardKey, strict bool, batch int) (pair, error) {
-	a, b, err := o.pair(want.LabelA, want.LabelB, strict)
+	owner := "card key " + name
+	a, b, err := o.pair(owner, want.LabelA, want.LabelB, strict)
 	if err != nil {
 		return pair{}, err
 	}
 	kcv, err := checkValue(des{o.module, o.session, a, b}, batch)
 	if err != nil {
-		return pair{}, err
+		return pair{}, fmt.Errorf("%s: %w", owner, err)
 	}
 	if !strings.EqualFold(kcv, want.KCV) {
-		return pair{}, fmt.Errorf("%w: the token's keys %q and %q give %s, card_keys.%s.kcv says %s", hsm.ErrKCV, want.LabelA, want.LabelB, kcv, name, want.KCV)
+		return pair{}, fmt.Errorf("%s: %w: the token's keys %q and %q give %s, card_keys.%s.kcv says %s", owner, hsm.ErrKCV, want.LabelA, want.LabelB, kcv, name, want.KCV)
 	}
 	return pair{a, b}, nil
 }
@@ -217,7 +218,7 @@ func (o objects) makeTestPair(key []byte, kindA, kindB uint) (a, b half, err err
 }
 
 func (o objects) residentTestPair(kindA, kindB uint, settings config.PKCS11) (a, b half, err error) {
-	a, b, err = o.pair(settings.TestLabelA, settings.TestLabelB, false)
+	a, b, err = o.pair("public test key", settings.TestLabelA, settings.TestLabelB, false)
 	if err == nil && (a.kind != kindA || b.kind != kindB) {
 		err = fmt.Errorf("the public test key has the types 0x%X and 0x%X, a card key has 0x%X and 0x%X, so it would prove another mechanism; put it into the token with the same types", a.kind, b.kind, kindA, kindB)
 	}

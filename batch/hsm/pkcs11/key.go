@@ -7,10 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	cryptoki "github.com/miekg/pkcs11"
-
-	"reemboss/batch/config"
 )
 
 // role is what a half of a pair is for.
@@ -57,26 +56,31 @@ type objects struct {
 	session cryptoki.SessionHandle
 }
 
-// pair finds the halves of a key pair. strict refuses what production must not have.
-func (o objects) pair(labelA, labelB string, strict bool) (a, b half, err error) {
+// pair finds the halves of a key pair, called owner in errors. strict refuses
+// what production must not have.
+func (o objects) pair(owner, labelA, labelB string, strict bool) (a, b half, err error) {
 	a, errA := o.half(labelA, roleA, strict)
 	b, errB := o.half(labelB, roleB, strict)
-	return a, b, errors.Join(errA, errB)
+	var wrong []error
+	if errA != nil {
+		wrong = append(wrong, fmt.Errorf("%s, key A, label %q: %w", owner, labelA, errA))
+	}
+	if errB != nil {
+		wrong = append(wrong, fmt.Errorf("%s, key B, label %q: %w", owner, labelB, errB))
+	}
+	return a, b, errors.Join(wrong...)
 }
 
 func (o objects) half(label string, r role, strict bool) (half, error) {
 	object, err := o.find(label)
 	if err != nil {
-		return half{}, fmt.Errorf("key %s, label %q: %w", r.name, label, err)
+		return half{}, err
 	}
-	h := half{object: object}
-	if h.kind, err = o.kind(object); err != nil {
-		return half{}, fmt.Errorf("key %s, label %q: %w", r.name, label, err)
+	kind, err := o.kind(object)
+	if err != nil {
+		return half{}, err
 	}
-	if err := o.rights(object, r, strict); err != nil {
-		return half{}, fmt.Errorf("key %s, label %q: %w", r.name, label, err)
-	}
-	return h, nil
+	return half{object, kind}, o.rights(object, r, strict)
 }
 
 // find gives the one secret key with a label.
@@ -146,42 +150,40 @@ func (o objects) flag(object cryptoki.ObjectHandle, which uint) (set, known bool
 }
 
 // rights holds a key against what its half of a pair may do. strict: it must
-// also be kept in the token, and be good for nothing else that would give it away.
+// also be kept in the token, and be good for nothing that would give it away.
 func (o objects) rights(object cryptoki.ObjectHandle, r role, strict bool) error {
-	may, _, err := o.flag(object, r.use)
-	if err != nil {
-		return err
-	}
-	var wrong []error
-	if !may {
-		wrong = append(wrong, fmt.Errorf("%w: %s is false, but key %s needs it", ErrRights, r.useName, r.name))
-	}
-	for _, must := range []struct {
+	checks := []struct {
 		attribute uint
 		name      string
 		want      bool
-		untold    bool // counts as right where the token does not tell
+		untold    bool // right where the token does not tell
 	}{
+		{r.use, r.useName, true, false},
 		{cryptoki.CKA_SENSITIVE, "CKA_SENSITIVE", true, false},
 		{cryptoki.CKA_EXTRACTABLE, "CKA_EXTRACTABLE", false, false},
 		{r.mustNot, r.notName, false, true},
 		{cryptoki.CKA_WRAP, "CKA_WRAP", false, true},
 		{cryptoki.CKA_UNWRAP, "CKA_UNWRAP", false, true},
-	} {
-		if !strict {
-			break
-		}
-		set, known, err := o.flag(object, must.attribute)
+	}
+	if !strict {
+		checks = checks[:1]
+	}
+	var wrong []string
+	for _, c := range checks {
+		set, known, err := o.flag(object, c.attribute)
 		switch {
 		case err != nil:
 			return err
-		case !known && !must.untold:
-			wrong = append(wrong, fmt.Errorf("%w: the token does not tell %s", ErrRights, must.name))
-		case known && set != must.want:
-			wrong = append(wrong, fmt.Errorf("%w: %s is %v; outside environment %s it must be %v", ErrRights, must.name, set, config.Test, must.want))
+		case !known && !c.untold:
+			wrong = append(wrong, fmt.Sprintf("%s is not told and must be %v", c.name, c.want))
+		case known && set != c.want:
+			wrong = append(wrong, fmt.Sprintf("%s is %v and must be %v", c.name, set, c.want))
 		}
 	}
-	return errors.Join(wrong...)
+	if len(wrong) > 0 {
+		return fmt.Errorf("%w: %s", ErrRights, strings.Join(wrong, ", "))
+	}
+	return nil
 }
 
 // create makes a key for this session only. value is the eight bytes of the half.

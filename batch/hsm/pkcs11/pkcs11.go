@@ -41,7 +41,7 @@ var (
 	ErrToken    = errors.New("the PKCS#11 token failed")
 	ErrPIN      = errors.New("the PKCS#11 token does not take the PIN")
 	ErrNoKey    = errors.New("the PKCS#11 token has no such key")
-	ErrRights   = errors.New("the PKCS#11 key may be used for something else than a card verification key may")
+	ErrRights   = errors.New("the attributes of the PKCS#11 key are not those of a card verification key")
 )
 
 // Config is what a token is opened with.

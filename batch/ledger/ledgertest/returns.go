@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"reemboss/batch/ledger"
+	"reemboss/batch/rules"
 )
 
 var returnPromises = []promise{
@@ -206,6 +207,102 @@ var returnPromises = []promise{
 		d.must(d.CommitReturn(d.ctx, again))
 		d.shipment(o, ledger.Acked, "ACKED")
 	}},
+	{"whatever happens to files and orders, the whole ledger agrees with itself", func(d *desk) {
+		r := d.begin()
+		file, orders := d.sent(r, 1, 1, 2, 3)
+		totals := func(orders, inFiles, inNone int64) {
+			d.Helper()
+			got, err := d.Totals(d.ctx)
+			d.must(err)
+			d.same("totals", ledger.Totals{Orders: orders, InFiles: inFiles, InNone: inNone}, got)
+			for _, f := range d.allOutgoing() {
+				differing, err := d.Differing(d.ctx, f)
+				d.must(err)
+				d.same(fmt.Sprintf("orders of file %d that differ from their events", f), int64(0), differing)
+			}
+		}
+		totals(3, 3, 0)
+		id := d.returned(r, "ret-1")
+		d.commit(returnChunk(r, id, 1, event(orders[0], "ACKED", ledger.Acked, 1, 0), disputed(orders[1])), ledger.SentO, ledger.SentO)
+		totals(3, 3, 0)
+		d.refuseFile(r, id, 2, file)
+		totals(3, 3, 0)
+		_, err := d.CancelFile(d.ctx, cancelling(r, file))
+		d.must(err)
+		totals(3, 0, 3)
+		later := d.plan(r, "alpha", 2, 2)
+		totals(3, 2, 1)
+		d.send(r, later, start)
+		totals(3, 2, 1)
+	}},
+	{"the answers of finished runs are counted by run and outcome", func(d *desk) {
+		first := d.begin()
+		file := d.file(first, "a.csv")
+		d.cards(TestCard(1))
+		d.order(first, file, 1, 1)
+		c := chunk(first, file)
+		c.Answers = []ledger.Answer{refused(first, file, 2), refused(first, file, 3)}
+		c.Answers[1].Outcome = rules.Held
+		d.must(d.CommitChunk(d.ctx, c))
+		d.finish(first)
+		second := d.begin()
+		c = chunk(second, file)
+		c.Answers = []ledger.Answer{refused(second, file, 4)}
+		c.Answers[0].Outcome = rules.Duplicate
+		d.must(d.CommitChunk(d.ctx, c))
+		counts := func(since time.Time, want map[string]ledger.OutcomeCounts) {
+			d.Helper()
+			got, err := d.NightCounts(d.ctx, since)
+			d.must(err)
+			d.same("counts", want, got)
+		}
+		one, two := ledger.OutcomeCounts{Read: 3, Accepted: 1, Refused: 1, Held: 1}, ledger.OutcomeCounts{Read: 1, Duplicate: 1}
+		counts(first.StartedAt, map[string]ledger.OutcomeCounts{first.ID: one})
+		d.finish(second)
+		counts(first.StartedAt, map[string]ledger.OutcomeCounts{first.ID: one, second.ID: two})
+		counts(second.StartedAt, map[string]ledger.OutcomeCounts{second.ID: two})
+	}},
+	{"disputes are counted by the return file that told of them, while they wait", func(d *desk) {
+		r := d.begin()
+		_, orders := d.sent(r, 1, 1, 2)
+		kept := d.dispute(r, "ret-1", orders[0])
+		d.commit(returnChunk(r, d.returned(r, "ret-2"), 2, disputed(orders[0]), disputed(orders[1])), ledger.SentO, ledger.SentO)
+		waiting, _, err := d.Disputes(d.ctx, 0)
+		d.must(err)
+		d.must(d.SettleEvent(d.ctx, kept, start, "kept: they erred", nil, "", nil, entry("event.settled")))
+		counts, err := d.DisputesByReturn(d.ctx)
+		d.must(err)
+		d.same("counts", map[int64]int64{waiting[1].ReturnID: 2}, counts)
+	}},
+	{"the files that were answered as a whole in a run are known", func(d *desk) {
+		first := d.begin()
+		file, _ := d.sent(first, 1, 1)
+		other, orders := d.sent(first, 2, 2)
+		id := d.returned(first, "ret-1")
+		d.commit(returnChunk(first, id, 1, event(orders[0], "ACKED", ledger.Acked, 1, 0)), ledger.SentO)
+		d.reply(first, id, 2, answer(file, "RECEIVED"), answer(file, "RECEIVED"))
+		d.finish(first)
+		second := d.begin()
+		d.reply(second, d.returned(second, "ret-2"), 1, answer(other, "RECEIVED"))
+		for run, want := range map[string]int64{first.ID: file, second.ID: other} {
+			got, err := d.FilesAnswered(d.ctx, run)
+			d.must(err)
+			d.same("answered in "+run, []int64{want}, got)
+		}
+		_, err := d.FilesAnswered(d.ctx, "2020-01-01-001")
+		d.notFound(err)
+	}},
+}
+
+// allOutgoing are the ids of all outgoing files.
+func (d *desk) allOutgoing() (ids []int64) {
+	d.Helper()
+	files, err := d.BureauFiles(d.ctx, ledger.FileQuery{})
+	d.must(err)
+	for _, f := range files {
+		ids = append(ids, f.ID)
+	}
+	return ids
 }
 
 // returned records a return file of alpha whose lines may be applied.

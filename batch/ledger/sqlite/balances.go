@@ -58,24 +58,100 @@ func (l *Ledger) FileBalances(ctx context.Context) (map[int64]ledger.FileBalance
 	return counted, nil
 }
 
-// EventStates looks up the newest event of each order of the file.
-func (l *Ledger) EventStates(ctx context.Context, fileID int64) (map[ledger.OrderState]int64, error) {
-	states := map[ledger.OrderState]int64{}
-	err := l.read(ctx, fmt.Sprintf("compare orders and events of outgoing file %d", fileID), func(conn *sqlite.Conn) error {
-		return each(conn, `SELECT (SELECT e.state FROM events e WHERE e.order_id = o.id AND e.state <> '' ORDER BY e.id DESC LIMIT 1) AS made, count(*)
-			FROM orders o WHERE o.bureau_file_id = ? GROUP BY made HAVING made IS NOT NULL`, []any{fileID}, func(r *row) error {
-			state := ledger.OrderState(r.text())
-			states[state] = r.int()
+// Differing looks up the newest event of each order of the file.
+func (l *Ledger) Differing(ctx context.Context, fileID int64) (differing int64, err error) {
+	err = l.read(ctx, fmt.Sprintf("compare orders and events of outgoing file %d", fileID), func(conn *sqlite.Conn) error {
+		return each(conn, `SELECT o.state, (SELECT e.state FROM events e WHERE e.order_id = o.id AND e.state <> '' ORDER BY e.id DESC LIMIT 1)
+			FROM orders o WHERE o.bureau_file_id = ?`, []any{fileID}, func(r *row) error {
+			if state, made := r.text(), r.text(); state != made && !(unanswered(state) && (made == "" || unanswered(made))) {
+				differing++
+			}
 			return nil
 		})
 	})
-	return states, err
+	return differing, err
+}
+
+// unanswered says that an order in this state is so by its file, whatever was told of it.
+func unanswered(state string) bool { return openState(state) || state == string(ledger.SentO) }
+
+// Totals counts orders and steps of files, each over an index that has all of it.
+func (l *Ledger) Totals(ctx context.Context) (t ledger.Totals, err error) {
+	err = l.read(ctx, "count all orders and files", func(conn *sqlite.Conn) error {
+		for _, count := range []struct {
+			n   *int64
+			sql string
+		}{
+			{&t.Orders, "SELECT count(*) FROM orders"},
+			{&t.InFiles, "SELECT coalesce(sum(n), 0) FROM (" + countInFiles + ") g JOIN bureau_files f ON f.id = g.bureau_file_id AND f.recipient <> '" + config.CardSystem + "'"},
+			{&t.InNone, "SELECT count(*) FROM orders INDEXED BY orders_queued WHERE state = 'QUEUED' AND bureau_file_id IS NULL"},
+			{&t.StateStrangers, `SELECT count(*) FROM bureau_files f
+				WHERE f.state <> coalesce((SELECT d.state FROM deliveries d WHERE d.file = f.id ORDER BY d.id DESC LIMIT 1), 'PLANNED')`},
+		} {
+			if _, err := one(conn, count.sql, nil, func(r *row) { *count.n = r.int() }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return t, err
+}
+
+// NightCounts goes once through the answers of each run's request files.
+func (l *Ledger) NightCounts(ctx context.Context, since time.Time) (map[string]ledger.OutcomeCounts, error) {
+	counts := map[string]ledger.OutcomeCounts{}
+	err := l.read(ctx, "count the answers of the last runs", func(conn *sqlite.Conn) error {
+		return each(conn, `SELECT r.id, r.seq, fr.file FROM runs r JOIN file_runs fr ON fr.run = r.seq
+			WHERE r.started_at >= ? AND r.ended_at IS NOT NULL`, []any{since}, func(r *row) error {
+			id, run, file := r.text(), r.int(), r.int()
+			c := counts[id]
+			_, err := one(conn, countOutcomes, []any{answerID(file, 0), answerID(file+1, 0), run}, func(r *row) {
+				c.Read, c.Accepted, c.Refused, c.Duplicate, c.Held = c.Read+r.int(), c.Accepted+r.int(), c.Refused+r.int(), c.Duplicate+r.int(), c.Held+r.int()
+			})
+			if c.Read > 0 {
+				counts[id] = c
+			}
+			return err
+		})
+	})
+	return counts, err
+}
+
+// DisputesByReturn counts over the few that wait.
+func (l *Ledger) DisputesByReturn(ctx context.Context) (map[int64]int64, error) {
+	counts := map[int64]int64{}
+	err := l.read(ctx, "count the disputed events by return file", func(conn *sqlite.Conn) error {
+		return each(conn, "SELECT return_file FROM events INDEXED BY events_disputed WHERE dispute <> '' AND settled_at IS NULL", nil, func(r *row) error {
+			counts[r.int()]++
+			return nil
+		})
+	})
+	return counts, err
+}
+
+// FilesAnswered goes through the events of files as a whole, which are few.
+func (l *Ledger) FilesAnswered(ctx context.Context, runID string) (files []int64, err error) {
+	err = l.read(ctx, "read which files were answered in run "+runID, func(conn *sqlite.Conn) error {
+		run, err := namedRun(conn, runID)
+		if err != nil {
+			return err
+		}
+		return each(conn, "SELECT DISTINCT bureau_file_id FROM events INDEXED BY events_of_file WHERE order_id IS NULL AND run = ? ORDER BY bureau_file_id", []any{run}, func(r *row) error {
+			files = append(files, r.int())
+			return nil
+		})
+	})
+	return files, err
 }
 
 const (
-	countStates = "SELECT bureau_file_id, state, count(*) FROM orders INDEXED BY orders_by_state WHERE bureau_file_id IS NOT NULL GROUP BY bureau_file_id, state"
-	sumPostings = "SELECT bureau_file_id, sum(acked), sum(rejected) FROM events INDEXED BY events_postings WHERE acked <> 0 OR rejected <> 0 GROUP BY bureau_file_id"
-	countMoves  = "SELECT from_file, count(*) FROM order_moves GROUP BY from_file"
+	countStates  = "SELECT bureau_file_id, state, count(*) FROM orders INDEXED BY orders_by_state WHERE bureau_file_id IS NOT NULL GROUP BY bureau_file_id, state"
+	sumPostings  = "SELECT bureau_file_id, sum(acked), sum(rejected) FROM events INDEXED BY events_postings WHERE acked <> 0 OR rejected <> 0 GROUP BY bureau_file_id"
+	countInFiles = "SELECT bureau_file_id, count(*) AS n FROM orders INDEXED BY orders_by_state WHERE bureau_file_id IS NOT NULL GROUP BY bureau_file_id"
+	// Of one run and file. Without GROUP BY nothing is sorted.
+	countOutcomes = `SELECT count(*), sum(outcome = 'accepted'), sum(outcome = 'refused'), sum(outcome = 'duplicate'), sum(outcome = 'held')
+		FROM answers WHERE id >= ? AND id < ? AND run = ?`
+	countMoves = "SELECT from_file, count(*) FROM order_moves GROUP BY from_file"
 )
 
 // EachUnderWay goes through the files in the order in which they were sent.

@@ -228,12 +228,19 @@ func attachEmbossings(conn *sqlite.Conn, sorted []int64, cards map[int64]*ledger
 	if err != nil {
 		return err
 	}
+	disputed, err := disputedOrders(conn)
+	if err != nil {
+		return err
+	}
 	for _, id := range sorted {
 		card := cards[id]
 		if card == nil {
 			continue
 		}
 		last, open := chainEnds(id, histories)
+		if last != nil {
+			last.Disputed = disputed[last.order]
+		}
 		if card.Last, err = publicEmbossing(digests, last); err != nil {
 			return err
 		}
@@ -243,6 +250,16 @@ func attachEmbossings(conn *sqlite.Conn, sorted []int64, cards map[int64]*ledger
 		card.Reissues = chainReissues(id, histories)
 	}
 	return nil
+}
+
+// disputedOrders are those of which a disputed event waits for a person; few at any time.
+func disputedOrders(conn *sqlite.Conn) (map[int64]bool, error) {
+	disputed := map[int64]bool{}
+	err := each(conn, "SELECT order_id FROM events INDEXED BY events_disputed WHERE dispute <> '' AND settled_at IS NULL AND order_id IS NOT NULL", nil, func(r *row) error {
+		disputed[r.int()] = true
+		return nil
+	})
+	return disputed, err
 }
 
 // chainEnds looks along the chain that begins with card id. A damaged chain

@@ -234,12 +234,16 @@ func (l *Ledger) BureauFiles(ctx context.Context, q ledger.FileQuery) ([]ledger.
 	if len(conditions) > 0 {
 		where = "WHERE " + strings.Join(conditions, " AND ")
 	}
-	return l.bureauFiles(ctx, "read the outgoing files", where+" ORDER BY f.recipient, f.sequence", args...)
+	columns := bureauFileColumns
+	if q.Brief {
+		columns = strings.NewReplacer("f.layout_text", "NULL", "f.head", "NULL", "f.evidence", "NULL").Replace(columns)
+	}
+	return l.bureauFiles(ctx, "read the outgoing files", columns, where+" ORDER BY f.recipient, f.sequence", args...)
 }
 
 // FileByName finds one by its name.
 func (l *Ledger) FileByName(ctx context.Context, name string) (ledger.BureauFile, error) {
-	files, err := l.bureauFiles(ctx, "read the outgoing file "+name, "WHERE f.name = ?", name)
+	files, err := l.bureauFiles(ctx, "read the outgoing file "+name, bureauFileColumns, "WHERE f.name = ?", name)
 	if err != nil {
 		return ledger.BureauFile{}, err
 	}
@@ -249,9 +253,9 @@ func (l *Ledger) FileByName(ctx context.Context, name string) (ledger.BureauFile
 	return files[0], nil
 }
 
-func (l *Ledger) bureauFiles(ctx context.Context, what, where string, args ...any) (files []ledger.BureauFile, err error) {
+func (l *Ledger) bureauFiles(ctx context.Context, what, columns, where string, args ...any) (files []ledger.BureauFile, err error) {
 	err = l.read(ctx, what, func(conn *sqlite.Conn) error {
-		return each(conn, "SELECT "+bureauFileColumns+" FROM bureau_files f "+where, args, func(r *row) error {
+		return each(conn, "SELECT "+columns+" FROM bureau_files f "+where, args, func(r *row) error {
 			files = append(files, scanBureauFile(r))
 			return nil
 		})
