@@ -139,6 +139,9 @@ func TestWebhookGetsTheSignedSentence(t *testing.T) {
 					t.Errorf("%s is %v, want %v", field, body[field], want)
 				}
 			}
+			if needs, ok := body["needs"].([]any); !ok || len(needs) != 1 || fmt.Sprint(needs[0].(map[string]any)["or"]) != "[reemboss resolve beta-0007.pgp --resend]" {
+				t.Errorf("needs: %v", body["needs"])
+			}
 			if counts, ok := body["counts"].(map[string]any); !ok || counts["accepted"] != 1200.0 || counts["waiting"] != 50.0 {
 				t.Errorf("counts: %v", body["counts"])
 			}

@@ -356,7 +356,7 @@ func TestVerdictCountsWhatChanged(t *testing.T) {
 		return gatherRich(t, func(m *memory, _ *Extra) {
 			i := slices.IndexFunc(m.sealed, func(f ledger.BureauFile) bool { return f.Recipient == "alpha" && f.Sequence == 70 })
 			m.sealed[i].State = state
-			for k := range m.orders[m.sealed[i].ID] {
+			for k := range m.orders[m.sealed[i].ID][:map[bool]int{false: len(m.orders[m.sealed[i].ID])}[state == ledger.Sent]] {
 				m.orders[m.sealed[i].ID][k].State = ledger.PlannedO
 			}
 		}).Verdict

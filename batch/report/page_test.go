@@ -144,7 +144,7 @@ func TestANumberColumnIsSortedByItsNumber(t *testing.T) {
 		t.Error("the records of a file of which some moved")
 	}
 	for _, cell := range regexp.MustCompile(`<td class="n">(.*?)</td>`).FindAllStringSubmatch(page, -1) {
-		if !regexp.MustCompile(`^[0-9][0-9,.]*( %)?$`).MatchString(cell[1]) {
+		if !regexp.MustCompile(`^-?[0-9][0-9,.]*( %)?$`).MatchString(cell[1]) {
 			t.Errorf("the cell %q has no number of its own", cell[1])
 		}
 	}

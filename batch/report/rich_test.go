@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -252,6 +253,7 @@ func quietNight(t testing.TB) (*memory, Extra) {
 	m, extra := richNight(t)
 	m.files, m.told, m.waits, m.written, m.returns, m.problems = nil, slices.Values([]*ledger.Told(nil)), nil, nil, nil, nil
 	m.sealed = m.sealed[:60]
+	maps.DeleteFunc(m.orders, func(file int64, _ []ledger.Order) bool { return file > 60 })
 	m.events = slices.DeleteFunc(m.events, func(e ledger.ToldEvent) bool { return e.FileID > 60 || e.RunID == runID })
 	m.stages = m.stages[:2]
 	return m, Extra{Bureaus: extra.Bureaus, Reasons: extra.Reasons}
