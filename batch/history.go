@@ -90,7 +90,7 @@ func (n *Night) Card(ctx context.Context, which string) (*CardHistory, error) {
 	}
 	card := cards[id]
 	if card == nil {
-		return nil, setup("there is no card %d in the registry; cards come in with reemboss cards import", id)
+		return nil, setup("there is no card %s in the registry; cards come in with reemboss cards import", n.masker(ctx)(which))
 	}
 	h := &CardHistory{CardID: id, CardNumber: card.PAN.Masked(), PSN: card.PSN, Expiry: card.Expiry.String(), Status: card.Status,
 		Product: card.Product, ProgramID: card.ProgramID, ReplacedBy: card.Successor, Shipments: []ShipmentHistory{}}

@@ -75,7 +75,7 @@ func (n *Night) send(ctx context.Context) (int64, error) {
 			if now, err := n.Ledger.FileByName(ctx, f.Name); err != nil {
 				return sent, err
 			} else if now.State == ledger.Sent {
-				n.needs = append(n.needs, report.Need{What: f.Name + " could not be sent again", Why: theirs.Error(), Command: "reemboss resend " + f.Name + " --reason …"})
+				n.needs = append(n.needs, report.Need{What: f.Name + " could not be sent again", Why: theirs.Error(), Command: "reemboss resend " + f.Name + ` --reason "…"`})
 				continue
 			}
 		}

@@ -29,9 +29,7 @@ type NightTold struct {
 // written again after the run ended says the same.
 func (g *gathering) tellNights() {
 	for i := range g.told {
-		if g.told[i].RunID != g.run.ID {
-			g.Nights = append(g.Nights, g.told[i].NightTold)
-		}
+		g.Nights = append(g.Nights, g.told[i].NightTold)
 	}
 	slices.Reverse(g.Nights)
 	now := NightTold{

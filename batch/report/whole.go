@@ -19,8 +19,9 @@ type toldNight struct {
 	now   ledger.OutcomeCounts
 }
 
-// readWhole counts all orders and files, and the answers of the nights up to
-// this one that are finished.
+// readWhole counts all orders and files, and the answers of the nights before
+// this one that are finished. This one has its own balances, and a report that is
+// written again after its end says the same.
 func (g *gathering) readWhole() (err error) {
 	if g.totals, err = g.ledger.Totals(g.ctx); err != nil {
 		return err
@@ -31,7 +32,7 @@ func (g *gathering) readWhole() (err error) {
 	}
 	first := firstNight(g.run.Date)
 	for _, r := range runs {
-		if r.ID <= g.run.ID && !r.EndedAt.IsZero() && r.Date >= first {
+		if r.ID < g.run.ID && !r.EndedAt.IsZero() && r.Date >= first {
 			g.told = append(g.told, newToldNight(r))
 		}
 	}

@@ -65,7 +65,9 @@ func printCard(w io.Writer, h *batch.CardHistory) {
 				if e.Settlement != "" {
 					fmt.Fprintf(w, "      settled: %s\n", e.Settlement)
 				} else {
-					fmt.Fprintf(w, "      reemboss settle %d --keep|--take --reason \"…\"\n", e.Event)
+					for _, word := range []string{"--keep", "--take"} {
+						fmt.Fprintf(w, "      reemboss settle %d %s --reason \"…\"\n", e.Event, word)
+					}
 				}
 			}
 		}

@@ -53,6 +53,7 @@ func TestNightAgainstTheRealThings(t *testing.T) {
 	n := &realNight{workspace: newWorkspace(t), gpg: newRealGPG(t), sent: map[string][]byte{}, clear: map[string][]byte{}, plastics: map[string]realPlastic{}}
 	n.cards = realCards(t, 112, time.Now())
 	n.furnish(t)
+	n.nothingComesBack(t)
 	n.fillInbox(t)
 	n.told = n.night(exitComplete)
 	n.answers = n.results()
@@ -129,6 +130,23 @@ func (n *realNight) furnish(t *testing.T) {
 	replace("\nrouting:\n", "\nrouting:\n  - {program: \"100\", group: to-alpha, bureau: alpha}\n  - {program: \"100\", group: to-beta, bureau: beta}\n", 1)
 	n.write("config.yaml", []byte(text))
 	n.do(exitComplete, "config", "check")
+}
+
+// nothingComesBack gives both bureaus an empty folder for their answers.
+func (n *realNight) nothingComesBack(t *testing.T) {
+	t.Helper()
+	empty := filepath.Join(n.server.home, "nothing comes back")
+	if err := os.MkdirAll(empty, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	text := string(n.read("config.yaml"))
+	for old, now := range map[string]string{"dir: returns ": fmt.Sprintf("dir: %q ", empty), "returns: {dir: returns}": fmt.Sprintf("returns: {dir: %q}", empty)} {
+		if strings.Count(text, old) != 1 {
+			t.Fatalf("config.yaml has no one %q", old)
+		}
+		text = strings.Replace(text, old, now, 1)
+	}
+	n.write("config.yaml", []byte(text))
 }
 
 // knownCardKey puts the published example's key pair into the keyset.
