@@ -101,8 +101,8 @@ func TestATamperedLedgerIsAnAlarm(t *testing.T) {
 
 	alpha := "(SELECT id FROM bureau_files WHERE recipient = 'alpha')"
 	for name, c := range map[string]struct{ script, broken string }{
-		"an order is called produced":            {"UPDATE orders SET state = 'PRODUCED' WHERE id = (SELECT max(id) FROM orders WHERE state = 'ACKED')", "orders acked = orders that their events made so"},
-		"an order is called delivered":           {"UPDATE orders SET state = 'DELIVERED' WHERE state = 'SHIPPED'", "orders shipped = orders that their events made so"},
+		"an order is called produced":            {"UPDATE orders SET state = 'PRODUCED' WHERE id = (SELECT max(id) FROM orders WHERE state = 'ACKED')", "orders whose state no event explains = 0"},
+		"an order is called delivered":           {"UPDATE orders SET state = 'DELIVERED' WHERE state = 'SHIPPED'", "orders whose state no event explains = 0"},
 		"a rejected order is called sent":        {"UPDATE orders SET state = 'SENT' WHERE state = 'REJECTED'", "sent = acknowledged + rejected + outstanding"},
 		"a sent order is called acknowledged":    {"UPDATE orders SET state = 'ACKED' WHERE id = (SELECT min(id) FROM orders WHERE state = 'SENT')", "sent = acknowledged + rejected + outstanding"},
 		"an order is called by no known state":   {"UPDATE orders SET state = 'GONE' WHERE state = 'SHIPPED'", "acknowledged in its events = orders acknowledged or beyond"},
@@ -111,12 +111,12 @@ func TestATamperedLedgerIsAnAlarm(t *testing.T) {
 		"an order is moved to another file":      {"UPDATE orders SET bureau_file_id = (SELECT id FROM bureau_files WHERE recipient = 'beta') WHERE state = 'SHIPPED'", "records in the file = orders in it"},
 		"an acknowledgement is deleted":          {"DELETE FROM events WHERE id = (SELECT min(id) FROM events WHERE acked = 1)", "sent = acknowledged + rejected + outstanding"},
 		"a rejection is deleted":                 {"DELETE FROM events WHERE rejected = 1", "acknowledged in its events = orders acknowledged or beyond"},
-		"a step is deleted":                      {"DELETE FROM events WHERE status = 'SHIPPED'", "orders acked = orders that their events made so"},
+		"a step is deleted":                      {"DELETE FROM events WHERE status = 'SHIPPED'", "orders whose state no event explains = 0"},
 		"an acknowledgement counts twice":        {"UPDATE events SET acked = 2 WHERE id = (SELECT min(id) FROM events WHERE acked = 1)", "sent = acknowledged + rejected + outstanding"},
 		"an acknowledgement is for another file": {"UPDATE events SET bureau_file_id = (SELECT id FROM bureau_files WHERE recipient = 'beta') WHERE id = (SELECT min(id) FROM events WHERE acked = 1)", "sent = acknowledged + rejected + outstanding"},
 		"the plan of a file has one record more": {"UPDATE bureau_files SET records = records + 1 WHERE id = " + alpha, "sent = acknowledged + rejected + outstanding"},
 		"the plan of a file has one record less": {"UPDATE bureau_files SET records = records - 1 WHERE id = " + alpha, "sent = acknowledged + rejected + outstanding"},
-		"two orders change their places":         {"UPDATE orders SET state = CASE state WHEN 'SHIPPED' THEN 'ACKED' ELSE 'SHIPPED' END WHERE state = 'SHIPPED' OR id = (SELECT max(id) FROM orders WHERE state = 'ACKED')", "orders "},
+		"two orders change their places":         {"UPDATE orders SET state = CASE state WHEN 'SHIPPED' THEN 'ACKED' ELSE 'SHIPPED' END WHERE state = 'SHIPPED' OR id = (SELECT max(id) FROM orders WHERE state = 'ACKED')", "orders whose state no event explains = 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
