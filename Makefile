@@ -31,7 +31,7 @@ lint:
 ROWS ?= 1000000
 bench: build
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
-	REEMBOSS_BENCH_ROWS=$(ROWS) $(GO) test -run '^$$' -bench Night -benchtime 1x -timeout 60m -v ./cmd/reemboss
+	REEMBOSS_BENCH_ROWS=$(ROWS) $(GO) test -run '^$$' -bench 'Night|Returns' -benchtime 1x -timeout 60m -v ./cmd/reemboss
 
 # A quarter of nights in a row: bureaus that reject, lose, tell late, twice and
 # in no order and refuse files, transfers that end nowhere. `make test` runs the same for ten nights.

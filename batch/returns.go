@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -333,6 +334,10 @@ func (r *returnReader) apply(ctx context.Context, file *ledger.ReturnFile) (*ret
 	return trouble, err
 }
 
+// returnChunks is how many times the rows of a decided chunk make a chunk of
+// lines: they are small, and in no order, so that larger ones cost the ledger less.
+const returnChunks = 4
+
 // applying collects lines into chunks.
 type applying struct {
 	r      *returnReader
@@ -370,7 +375,7 @@ func (a *applying) bad(ctx context.Context, b *returns.Bad) error {
 }
 
 func (a *applying) full(ctx context.Context) error {
-	if len(a.cards)+len(a.chunk.Problems) >= a.r.n.chunk {
+	if len(a.cards)+len(a.chunk.Problems) >= returnChunks*a.r.n.chunk {
 		a.failed = a.flush(ctx)
 	}
 	return a.failed
@@ -386,6 +391,8 @@ func (a *applying) flush(ctx context.Context) error {
 	if len(a.cards)+len(a.chunk.Problems)+len(a.chunk.Answers) == 0 {
 		return nil
 	}
+	// By uid: neighbours in the ledger are written together, and the events of one card stay in their order.
+	slices.SortStableFunc(a.cards, func(x, y returns.Line) int { return strings.Compare(x.UID, y.UID) })
 	uids := make([]string, len(a.cards))
 	for i := range a.cards {
 		uids[i] = a.cards[i].UID

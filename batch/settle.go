@@ -188,13 +188,15 @@ func (n *Night) settleReturn(ctx context.Context, name string, word Settlement, 
 	}
 	entry := n.entry("return.settled", printable(file.Name), string(word)+": "+reason)
 	if word == ReadAgain {
+		if file.Final != "" { // its bytes are held; these are only to look at
+			for _, path := range []string{n.Path(file.Final), n.Path(file.Final) + ".result.csv"} {
+				if err := durable.Remove(path); err != nil {
+					return "", err
+				}
+			}
+		}
 		if err := n.Ledger.RewindReturn(ctx, file.ID, entry); err != nil {
 			return "", err
-		}
-		for _, path := range []string{n.Path(file.Final), n.Path(file.Final) + ".result.csv"} {
-			if err := durable.Remove(path); err != nil {
-				return "", err
-			}
 		}
 		return fmt.Sprintf("The next run reads %s again.", printable(file.Name)), nil
 	}

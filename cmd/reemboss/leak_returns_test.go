@@ -83,6 +83,7 @@ func (s secrets) leaksButFor(t *testing.T, w *workspace, theirs []string, said .
 func TestInvariant5_NothingClearAnywhereAfterReturns(t *testing.T) {
 	var e *everybody
 	w, s, theirs := carelessBureau(t, func(w *workspace) { e = listening(t, w) })
+	w.program = withoutRaceDetector(t)
 	temporary := t.TempDir()
 	var said [][]byte
 	say := func(args ...string) ended {
