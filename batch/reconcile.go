@@ -47,6 +47,10 @@ func (n *Night) reconcile(ctx context.Context) (*Result, error) {
 	if err := n.Ledger.Append(ctx, n.entry("run.finished", n.run.ID, fmt.Sprintf("exit code %d", r.ExitCode))); err != nil {
 		return nil, err
 	}
+	if err := n.signAudit(ctx); err != nil {
+		return nil, err
+	}
+	n.at("reconcile/signed")
 	if err := n.Ledger.FinishRun(ctx, n.run.ID, n.Now(), r.ExitCode, summary); err != nil {
 		return nil, fmt.Errorf("finish the run: %w", err)
 	}

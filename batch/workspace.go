@@ -45,6 +45,7 @@ func (w Workspace) Inbox() string                  { return w.Path("inbox") }
 func (w Workspace) InboxCards() string             { return w.Path("inbox", "cards") }
 func (w Workspace) Intake() string                 { return w.Path("state", "intake") }
 func (w Workspace) HeldReturns() string            { return w.Path("state", "returns") }
+func (w Workspace) AuditHeads() string             { return w.Path("state", "audit") }
 func (w Workspace) LedgerFile() string             { return w.Path("state", "ledger.sqlite") }
 func (w Workspace) MarksFile() string              { return w.Path("state", "marks.json") }
 func (w Workspace) LockFile() string               { return w.Path("state", "lock") }

@@ -249,3 +249,20 @@ func SignDetached(data io.Reader, k *Key, now time.Time) ([]byte, error) {
 type keptOpen struct{ io.Writer }
 
 func (keptOpen) Close() error { return nil }
+
+// VerifyDetached checks an armoured detached signature of [SignDetached] by the key.
+// Its error wraps [ErrBadSignature], or [ErrUnknownSigner] for another key's.
+func VerifyDetached(data io.Reader, signature []byte, by *Key) error {
+	block, err := armor.Decode(bytes.NewReader(signature))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBadSignature, err)
+	}
+	_, signer, err := openpgp.VerifyDetachedSignature(openpgp.EntityList{by.entity}, data, block.Body, &packet.Config{Time: func() time.Time { return time.Time{} }})
+	switch {
+	case signer == nil && err != nil:
+		return fmt.Errorf("%w: %w", ErrUnknownSigner, err)
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrBadSignature, err)
+	}
+	return nil
+}

@@ -537,6 +537,8 @@ type Audit interface {
 	Append(ctx context.Context, e AuditEntry) error
 	// EachAudit gives the entries in order with their stored hashes.
 	EachAudit(ctx context.Context, fn func(AuditEntry) error) error
+	// AuditHead is the newest entry's number and hash.
+	AuditHead(ctx context.Context) (Chain, error)
 	// VerifyAudit recomputes the chain (see Chain); the error wraps ErrAuditBroken and names the first entry that does
 	// not hold: changed, removed (the newest ones too), or in another place.
 	VerifyAudit(ctx context.Context) error

@@ -18,7 +18,7 @@ type configCheckCommand struct {
 
 // Run checks the configuration, then the keys and layouts it names.
 func (c *configCheckCommand) Run(s *session) error {
-	err := batch.CheckConfig(s.dir, batch.Options{Log: s.logger()})
+	err := batch.CheckConfig(s, s.dir, batch.Options{Log: s.logger()})
 	var mistakes config.Mistakes
 	if c.JSON && (err == nil || errors.As(err, &mistakes)) {
 		if err := printJSON(s.out, append([]config.Mistake{}, mistakes...)); err != nil {

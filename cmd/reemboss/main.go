@@ -38,6 +38,7 @@ type commands struct {
 	Cancel  cancelCommand  `cmd:"" help:"Give up a file that the bureau refused: its number is VOID, its cards go into the next file."`
 	Settle  settleCommand  `cmd:"" help:"Decide what a bureau told and what contradicts it."`
 	Card    cardCommand    `cmd:"" help:"The whole history of one card."`
+	Audit   auditCommand   `cmd:"" help:"The audit log."`
 	Report  reportCommand  `cmd:"" help:"Write the reports of a run again."`
 	Bureau  bureauCommand  `cmd:"" help:"A bureau to try against."`
 	Config  configCommand  `cmd:"" help:"The configuration."`

@@ -52,6 +52,15 @@ func eachAudit(conn *sqlite.Conn, fn func(ledger.AuditEntry) error) error {
 	})
 }
 
+// AuditHead reads the record of the newest entry.
+func (l *Ledger) AuditHead(ctx context.Context) (head ledger.Chain, err error) {
+	err = l.read(ctx, "read the head of the audit chain", func(conn *sqlite.Conn) error {
+		head, err = auditHead(conn)
+		return err
+	})
+	return head, err
+}
+
 // VerifyAudit recomputes the chain from its first entry.
 func (l *Ledger) VerifyAudit(ctx context.Context) error {
 	return l.read(ctx, "verify the audit chain", func(conn *sqlite.Conn) error {

@@ -1,0 +1,159 @@
+package batch
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"reemboss/batch/durable"
+	"reemboss/batch/ledger"
+	"reemboss/bureau"
+)
+
+// auditRuns is how many of the newest runs must have their signed head.
+const auditRuns = 10_000
+
+// signedHead is the newest entry of the audit chain at the end of a run. It lies
+// in state/audit/<run>.json, with our detached signature beside it: whoever can
+// write the ledger can make a whole new chain, and not this.
+type signedHead struct {
+	RunID string    `json:"run_id"`
+	Seq   int64     `json:"seq"`
+	Hash  string    `json:"hash"`
+	At    time.Time `json:"at"`
+}
+
+// signAudit keeps the chain's newest entry, signed.
+func (n *Night) signAudit(ctx context.Context) error {
+	head, err := n.Ledger.AuditHead(ctx)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(signedHead{RunID: n.run.ID, Seq: head.Seq, Hash: head.Hash, At: n.Now().UTC()})
+	if err != nil {
+		return fmt.Errorf("sign the audit chain: %w", err)
+	}
+	signature, err := bureau.SignDetached(bytes.NewReader(text), n.ownKey, n.Now())
+	if err != nil {
+		return fmt.Errorf("sign the audit chain: %w", err)
+	}
+	if err := durable.MkdirAll(n.AuditHeads()); err != nil {
+		return err
+	}
+	path := filepath.Join(n.AuditHeads(), n.run.ID+".json")
+	for _, file := range []struct {
+		name string
+		text []byte
+	}{{path, text}, {path + ".asc", signature}} {
+		if err := durable.Write(file.name, func(w io.Writer) error { _, err := w.Write(file.text); return err }); err != nil {
+			return fmt.Errorf("keep the signed head of the audit chain: %w", err)
+		}
+	}
+	return nil
+}
+
+// AuditTold is what a check of the audit chain found when it holds.
+type AuditTold struct {
+	Entries int64  `json:"entries"`
+	Signed  int64  `json:"signed"` // up to this entry the chain is signed
+	RunID   string `json:"run_id"` // at the end of this run; "" when none ended yet
+	Heads   int    `json:"heads"`  // signed heads that were held against it
+}
+
+// VerifyAudit checks the audit chain from its first entry, and holds it against
+// the heads that were signed at the ends of runs. Its error wraps
+// [ledger.ErrAuditBroken] and names the entry, or the signed head, that does not hold.
+func (n *Night) VerifyAudit(ctx context.Context) (*AuditTold, error) {
+	if err := n.Ledger.VerifyAudit(ctx); err != nil {
+		return nil, err
+	}
+	heads, err := n.signedHeads()
+	if err != nil {
+		return nil, err
+	}
+	told := &AuditTold{Heads: len(heads)}
+	next := 0
+	err = n.Ledger.EachAudit(ctx, func(e ledger.AuditEntry) error {
+		told.Entries = e.Seq
+		for ; next < len(heads) && heads[next].Seq == e.Seq; next++ {
+			if heads[next].Hash != e.Hash {
+				return fmt.Errorf("%w: entry %d (%s) is not the one that was signed at the end of run %s", ledger.ErrAuditBroken, e.Seq, e.What, heads[next].RunID)
+			}
+			told.Signed, told.RunID = e.Seq, heads[next].RunID
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if next < len(heads) {
+		return nil, fmt.Errorf("%w: entry %d is missing, which was signed at the end of run %s", ledger.ErrAuditBroken, heads[next].Seq, heads[next].RunID)
+	}
+	return told, n.everyRunSigned(ctx, heads)
+}
+
+// signedHeads reads the heads with their signatures, by entry.
+func (n *Night) signedHeads() ([]signedHead, error) {
+	entries, err := os.ReadDir(n.AuditHeads())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var heads []signedHead
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".json") {
+			continue
+		}
+		path := filepath.Join(n.AuditHeads(), e.Name())
+		broken := func(why string) error {
+			return fmt.Errorf("%w: the signed head %s %s", ledger.ErrAuditBroken, n.Relative(path), why)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		signature, err := os.ReadFile(path + ".asc")
+		if err != nil {
+			return nil, broken("has no signature beside it")
+		}
+		if err := bureau.VerifyDetached(bytes.NewReader(text), signature, n.ownKey); err != nil {
+			return nil, broken("is not what was signed: " + err.Error())
+		}
+		var head signedHead
+		if err := json.Unmarshal(text, &head); err != nil || head.RunID+".json" != e.Name() {
+			return nil, broken("is another run's")
+		}
+		heads = append(heads, head)
+	}
+	sort.Slice(heads, func(i, j int) bool { return heads[i].Seq < heads[j].Seq })
+	return heads, nil
+}
+
+// everyRunSigned: once a run signed its head, every later finished one has.
+func (n *Night) everyRunSigned(ctx context.Context, heads []signedHead) error {
+	if len(heads) == 0 {
+		return nil
+	}
+	signed := map[string]bool{}
+	for _, h := range heads {
+		signed[h.RunID] = true
+	}
+	runs, err := n.Ledger.LastRuns(ctx, auditRuns)
+	if err != nil {
+		return err
+	}
+	for _, r := range runs {
+		if !r.EndedAt.IsZero() && !r.StartedAt.Before(heads[0].At.Truncate(time.Millisecond)) && !signed[r.ID] {
+			return fmt.Errorf("%w: run %s has ended, and its signed head state/audit/%s.json is gone", ledger.ErrAuditBroken, r.ID, r.ID)
+		}
+	}
+	return nil
+}
