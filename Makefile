@@ -26,19 +26,26 @@ lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt these files"; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	CGO_ENABLED=1 $(GO) vet -tags pkcs11 ./batch/...
+	CGO_ENABLED=1 $(GO) run $(STATICCHECK) -tags pkcs11 ./batch/...
 
-# Benchmarks of the parts, then a night of ROWS re-embossing rows on as many cards.
+# Benchmarks of the parts, among them modules with a full pipeline against one request per round trip (times), and
+# a token in batches against one card a call (ratio); then a night of ROWS re-embossing rows on as many cards.
 ROWS ?= 1000000
 bench: build
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
+	CGO_ENABLED=1 $(GO) test -tags pkcs11 -run '^$$' -bench Batches -benchtime 1s ./batch/hsm/pkcs11
 	REEMBOSS_BENCH_ROWS=$(ROWS) $(GO) test -run '^$$' -bench 'Night|Returns' -benchtime 1x -timeout 60m -v ./cmd/reemboss
 
 # A quarter of nights in a row: bureaus that reject, lose, tell late, twice and
 # in no order and refuse files, transfers that end nowhere. `make test` runs the same for ten nights.
+# Then CARDS random cards: a token of SoftHSM and the software agree on every value.
 NIGHTS ?= 90
 SEED ?= 1
+CARDS ?= 1000000
 soak:
 	REEMBOSS_SOAK_NIGHTS=$(NIGHTS) REEMBOSS_SOAK_ROWS=80 REEMBOSS_SOAK_SEED=$(SEED) $(GO) test -count=1 -run NightsOnEnd -timeout 60m -v ./batch
+	CGO_ENABLED=1 REEMBOSS_SOAK_CARDS=$(CARDS) $(GO) test -count=1 -tags pkcs11 -run SoftHSMAgreesWithSoftware -timeout 60m -v ./batch/hsm/pkcs11
 
 # Each fuzz target for FUZZTIME.
 FUZZTIME ?= 30s

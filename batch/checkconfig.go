@@ -2,6 +2,7 @@ package batch
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -20,10 +21,11 @@ import (
 // its form and meaning ([config.Load]), then all that it names and that lies
 // beside it: keys and their check values, pinned PGP keys, SSH keys, layouts.
 // The mistakes come back together, as [config.Mistakes] in a [SetupError]. It
-// touches nothing, not even the ledger.
+// touches nothing, not even the ledger. Tokens and modules that hold card keys are
+// asked as at the beginning of a run, if the form of the configuration is right.
 //
 // A run is less strict: a bureau whose key is missing waits, the others go on.
-func CheckConfig(dir string, o Options) error {
+func CheckConfig(ctx context.Context, dir string, o Options) error {
 	n, err := newNight(dir, o)
 	var form config.Mistakes
 	if n != nil && errors.As(err, &form) {
@@ -34,6 +36,7 @@ func CheckConfig(dir string, o Options) error {
 	}
 	c := &configCheck{n: n}
 	c.ownKeys()
+	c.hardware(ctx)
 	c.rules()
 	for name, b := range n.Config.Bureaus {
 		c.layout("bureaus."+name, name, b)
@@ -118,7 +121,7 @@ func (c *configCheck) ownKeys() {
 			_, err := keyset.Allocation(r.Key)
 			c.wrong("ranges."+name+".key", err)
 		}
-		for name, key := range cfg.CardKeys {
+		for name, key := range keysIn(cfg, config.SoftwareKeys) {
 			_, err := hsm.NewSoftware(keyset, map[string]config.CardKey{name: key}, cfg.Environment, cfg.AllowSoftwareKeys)
 			c.wrong("card_keys."+name+".kcv", err)
 		}
@@ -130,6 +133,22 @@ func (c *configCheck) ownKeys() {
 	}
 	_, err = bureau.ReadPrivateKey(c.n.Resolve(cfg.Keys.SigningKey), passphrase, cfg.Keys.Fingerprint, c.n.Now())
 	c.wrong("keys.signing_key", err)
+}
+
+// hardware: tokens and modules answer, and each key in them has its check value.
+func (c *configCheck) hardware(ctx context.Context) {
+	for _, h := range hardware {
+		keys := keysIn(c.n.Config, h.backend)
+		if len(keys) == 0 {
+			continue
+		}
+		opened, err := h.open(ctx, c.n, keys)
+		if err != nil { // all that is wrong, in one line
+			c.wrong(h.at(err), errors.New(strings.ReplaceAll(err.Error(), "\n", "; ")))
+			continue
+		}
+		c.wrong(h.backend, opened.Close())
+	}
 }
 
 func (c *configCheck) rules() {

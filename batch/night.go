@@ -63,7 +63,9 @@ type Night struct {
 
 	chunk      int // rows decided and committed together
 	keyset     *hsm.Keyset
-	backend    hsm.Backend
+	software   hsm.Backend // nil without keys of backend software
+	cardKeys   *hsm.Route  // every card key at its place; nil until a run begins
+	opened     []openKeys  // tokens and modules
 	policy     *rules.Policy
 	layouts    map[string]*bureauLayout
 	ranges     map[string]*panRange
@@ -93,10 +95,15 @@ type Result struct {
 }
 
 // Run works the night to its end, or continues the one that was not finished.
-// It returns an error when the night stopped before its end; the next call
-// goes on from there.
+// Tokens and modules that hold card keys prove themselves first: what is wrong
+// with one is a [SetupError] and nothing was done. Any other error is a night
+// that stopped before its end; the next call goes on from there.
 func (n *Night) Run(ctx context.Context) (*Result, error) {
 	if err := n.openNotifier(); err != nil {
+		return nil, err
+	}
+	if err := n.openCardKeys(ctx); err != nil {
+		n.tellNotBegun(ctx, err)
 		return nil, err
 	}
 	result, err := n.work(ctx)
@@ -185,12 +192,12 @@ func (n *Night) timed(ctx context.Context, name string, work func(context.Contex
 	return n.Ledger.RecordStage(ctx, ledger.Stage{RunID: n.run.ID, Name: name, StartedAt: started, EndedAt: n.Now(), Items: items})
 }
 
-// Close gives the lock back and closes the ledger.
+// Close gives tokens, modules and the lock back and closes the ledger.
 func (n *Night) Close() error {
 	for _, s := range n.simulators {
 		_ = s.Close()
 	}
-	err := n.Ledger.Close()
+	err := errors.Join(n.closeCardKeys(), n.Ledger.Close())
 	if n.unlock != nil {
 		n.unlock()
 	}

@@ -60,7 +60,8 @@ func productOf(sortKey string) string {
 }
 
 // Open loads a workspace and checks all that a night stands on, keys and check
-// values included, before it touches anything. Errors: [SetupError],
+// values included, before it touches anything; card keys in tokens and modules
+// are left to [Night.Run]. Errors: [SetupError],
 // [ErrLocked], [ledger.ErrBehind] for a ledger that is an older copy.
 func Open(ctx context.Context, dir string, o Options) (*Night, error) {
 	n, err := newNight(dir, o)
@@ -122,7 +123,7 @@ func newNight(dir string, o Options) (*Night, error) {
 	return n, nil
 }
 
-// openKeys opens the keyset and proves the card verification keys.
+// openKeys opens the keyset and our PGP key and proves the card verification keys of backend software.
 func (n *Night) openKeys() error {
 	kek, err := hsm.LoadSecret(n.Config.Keys.Keyset, n.Dir)
 	if err != nil {
@@ -131,8 +132,8 @@ func (n *Night) openKeys() error {
 	if n.keyset, err = hsm.OpenKeyset(n.Keyset(), kek); err != nil {
 		return setup("keyset: %w", err)
 	}
-	if n.backend, err = hsm.NewSoftware(n.keyset, n.Config.CardKeys, n.Config.Environment, n.Config.AllowSoftwareKeys); err != nil {
-		return &SetupError{err}
+	if err := n.softwareKeys(); err != nil {
+		return err
 	}
 	passphrase, err := n.passphrase()
 	if err != nil {

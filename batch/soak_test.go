@@ -2,6 +2,7 @@ package batch
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -212,7 +213,7 @@ func (s *soak) giveBack() {
 		if !filepath.IsAbs(hidden) { // lost for ever, or given back before
 			continue
 		}
-		if err := os.Rename(hidden, final); err != nil {
+		if err := errors.Join(os.Rename(hidden, final), os.Chtimes(final, s.now, s.now)); err != nil { // it came when the bureau's clock says so
 			s.Fatal(err)
 		}
 		s.away[final] = "there"

@@ -121,10 +121,18 @@ func TellNotOpened(ctx context.Context, dir string, o Options, cause error) {
 	if n == nil || err != nil || errors.Is(cause, ErrLocked) || n.openNotifier() != nil {
 		return
 	}
+	n.tellNotBegun(ctx, cause)
+}
+
+func (n *Night) tellNotBegun(ctx context.Context, cause error) {
+	exit := 2
+	if stopped(cause) {
+		exit = 5
+	}
 	n.run.ID, n.run.Date, n.run.StartedAt = "not begun", n.Now().In(n.zone).Format(time.DateOnly), n.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellingTime)
 	defer cancel()
-	night := n.told(2, fmt.Sprintf("The night did not begin: %v.", cause), nil)
+	night := n.told(exit, fmt.Sprintf("The night did not begin: %v.", cause), nil)
 	for _, f := range n.notifier.Ended(ctx, night) {
 		n.Log.Error().Str("who", f.Who).Msg(f.Error())
 	}

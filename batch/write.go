@@ -146,7 +146,7 @@ func (n *Night) planBureau(ctx context.Context, name string, b config.Bureau, la
 	return n.plan(ctx, f, h, key, b.FileName, lay.Extension(), at, queued)
 }
 
-// plan takes the recipient's next number, makes the clear text once for its digest, and commits.
+// plan takes the recipient's next number, makes the clear text for its digest, and commits.
 func (n *Night) plan(ctx context.Context, f ledger.BureauFile, h head, key *bureau.Key, template, ext string, at time.Time, orders eachOrder) (ledger.BureauFile, error) {
 	used, err := n.Ledger.Counter(ctx, "sequence/"+f.Recipient)
 	if err != nil {
@@ -164,11 +164,9 @@ func (n *Night) plan(ctx context.Context, f ledger.BureauFile, h head, key *bure
 	if f.Head, err = json.Marshal(h); err != nil {
 		return f, fmt.Errorf("keep the plan of %s: %w", f.Name, err)
 	}
-	digest := n.keyset.NewDigest("file")
-	if err := n.clearText(ctx, f, h, orders, digest, nil); err != nil {
+	if f.PlainDigest, err = n.planDigest(ctx, f, h, orders); err != nil {
 		return f, fmt.Errorf("plan %s: %w", f.Name, err)
 	}
-	f.PlainDigest = hex.EncodeToString(digest.Sum(nil))
 	n.at("write/plan")
 	id, err := n.Ledger.PlanFile(ctx, ledger.Plan{File: f, Entry: n.entry("file.planned", f.Name, fmt.Sprintf("%s number %d, %d records", f.Recipient, f.Sequence, f.Records))})
 	if err != nil {
@@ -177,6 +175,27 @@ func (n *Night) plan(ctx context.Context, f ledger.BureauFile, h head, key *bure
 	f.ID = id
 	n.at("write/planned")
 	return f, n.marks.raise(ctx, n.Ledger)
+}
+
+// planDigest makes the clear text and gives its keyed digest. With card keys in
+// hardware it is made twice: a module that computes a wrong value once would
+// otherwise leave a plan that no later run can write.
+func (n *Night) planDigest(ctx context.Context, f ledger.BureauFile, h head, orders eachOrder) (string, error) {
+	var sums [2]string
+	for i := range sums {
+		if i > 0 && (len(n.opened) == 0 || f.Recipient == config.CardSystem) {
+			break
+		}
+		digest := n.keyset.NewDigest("file")
+		if err := n.clearText(ctx, f, h, orders, digest, nil); err != nil {
+			return "", err
+		}
+		sums[i] = hex.EncodeToString(digest.Sum(nil))
+		if sums[i] != sums[0] {
+			return "", fmt.Errorf("%w: the same cards have other card verification values than a moment ago; look at the HSM", issue.ErrSample)
+		}
+	}
+	return sums[0], nil
 }
 
 // layoutName takes the version off a layout's title.
@@ -302,9 +321,10 @@ func (n *Night) makeRecords(ctx context.Context, orders eachOrder, made chan<- [
 	return send()
 }
 
-// complete gives the records of a batch with their secrets; a share of the values is checked by a second way.
+// complete gives the records of a batch with their secrets. A share of the values is checked by the second way of
+// the place that their key is in: other code for keys in software, the hardware once more for the others.
 func (n *Night) complete(ctx context.Context, batch []issue.Item) ([]layout.Record, error) {
-	records, errs := issue.Complete(ctx, n.backend, batch)
+	records, errs := issue.Complete(ctx, n.cardKeys, batch)
 	for i, err := range errs {
 		if err != nil {
 			return nil, fmt.Errorf("card verification values of %s: %w", batch[i].Blank.UID(), err)
@@ -315,7 +335,7 @@ func (n *Night) complete(ctx context.Context, batch []issue.Item) ([]layout.Reco
 	for i := 0; i < len(batch); i += sampleOneIn {
 		sample, values = append(sample, batch[i]), append(values, records[i])
 	}
-	if err := issue.VerifySample(ctx, n.keyset, sample, values); err != nil {
+	if err := issue.VerifySample(ctx, n.cardKeys, sample, values); err != nil {
 		return nil, err
 	}
 	return records, nil
@@ -367,7 +387,7 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 	}
 	if got := hex.EncodeToString(digest.Sum(nil)); got != f.PlainDigest {
 		_ = durable.Remove(path)
-		return fmt.Errorf("write %s: the records no longer give the digest of the plan; nothing is sent. This is a fault of the program or a changed ledger", f.Name)
+		return fmt.Errorf("write %s: the records no longer give the digest of the plan; nothing is sent. The ledger was changed, or what computes the card verification values gave others than at planning: look at the HSM first", f.Name)
 	}
 	sum := hex.EncodeToString(sealedSum.Sum(nil))
 	if err := frozen(path, size, sum); err != nil {

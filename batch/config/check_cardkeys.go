@@ -10,21 +10,24 @@ import (
 
 func (c *checker) cardKeys() {
 	c.some("card_keys", len(c.CardKeys), "at least one card verification key")
-	inToken := false
+	var inToken, inModule bool
 	for key, k := range c.CardKeys {
 		path := join("card_keys", key)
 		c.named(path, key, "a key")
 		c.form(join(path, "kcv"), k.KCV, kcv, "the key's check value, six hex digits (in quotes)")
-		if !c.oneOf(join(path, "backend"), k.Backend, "backend", SoftwareKeys, PKCS11Keys) {
+		if !c.oneOf(join(path, "backend"), k.Backend, "backend", SoftwareKeys, PKCS11Keys, PayShieldKeys) {
 			continue
 		}
 		if k.Backend == SoftwareKeys && c.Environment == Production && !c.AllowSoftwareKeys {
 			c.wrong(join(path, "backend"), "software keys are for environment: test; in production keep the key in an HSM, or accept the risk with allow_software_keys: true")
 		}
 		c.labels(path, k)
+		c.keyToken(path, k)
 		inToken = inToken || k.Backend == PKCS11Keys
+		inModule = inModule || k.Backend == PayShieldKeys
 	}
 	c.pkcs11(inToken)
+	c.payShield(inModule)
 }
 
 // label is what an object or a token is called: printable ASCII, because tokens differ in what else they keep.

@@ -27,7 +27,7 @@ func TestAKeyMayBeInAToken(t *testing.T) {
 
 func TestMistakesAboutTokens(t *testing.T) {
 	expectMistakes(t, []change{
-		{"backend", `backend: pkcs11, kcv: "08`, `backend: hsm, kcv: "08`, "hsm", "card_keys.cvk-visa.backend", "known are pkcs11, software"},
+		{"backend", `backend: pkcs11, kcv: "08`, `backend: hsm, kcv: "08`, "hsm", "card_keys.cvk-visa.backend", "known are payshield, pkcs11, software"},
 		{"label of A missing", "label_a: visa-a, ", "", "cvk-visa: {backend: pkcs11", "card_keys.cvk-visa.label_a", "is missing"},
 		{"label of B empty", "label_b: visa-b", `label_b: ""`, `""`, "card_keys.cvk-visa.label_b", "is empty"},
 		{"label with a blank at its end", "label_a: visa-a", `label_a: "visa-a "`, `"visa-a `, "card_keys.cvk-visa.label_a", "printable ASCII"},

@@ -100,7 +100,7 @@ func TestProductionTellsNobodyInClear(t *testing.T) {
 func TestCertificatesThatAreNamedMustBeThere(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "config.yaml")
-	text := example(t, append(mailOn[:len(mailOn):len(mailOn)], `ca_file: ""`, "ca_file: keys/mail-ca.pem")...)
+	text := example(t, append(mailOn[:len(mailOn):len(mailOn)], `ca_file: ""  `, "ca_file: keys/mail-ca.pem  ")...)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ type Config struct {
 	NewCardIDs        IDRange             `yaml:"new_card_ids"`
 	CardKeys          map[string]CardKey  `yaml:"card_keys"`
 	PKCS11            PKCS11              `yaml:"pkcs11"`
+	PayShield         PayShield           `yaml:"payshield"`
 	Reasons           map[int]Reason      `yaml:"reasons"`
 	ReembossStatuses  []string            `yaml:"reemboss_statuses"`
 	Statuses          Statuses            `yaml:"statuses"`
@@ -107,16 +108,18 @@ type CVVKey struct {
 
 // CardKey is a card verification key pair, known by its check value.
 type CardKey struct {
-	Backend string `yaml:"backend"` // software or pkcs11
-	KCV     string `yaml:"kcv"`     // six hex digits
-	LabelA  string `yaml:"label_a"` // pkcs11: label of the token's key A, the left half
-	LabelB  string `yaml:"label_b"` // pkcs11: label of the token's key B, the right half
+	Backend string   `yaml:"backend"` // software, pkcs11 or payshield
+	KCV     string   `yaml:"kcv"`     // six hex digits
+	LabelA  string   `yaml:"label_a"` // pkcs11: label of the token's key A, the left half
+	LabelB  string   `yaml:"label_b"` // pkcs11: label of the token's key B, the right half
+	Token   KeyToken `yaml:"token"`   // payshield: the pair, encrypted under the module's LMK
 }
 
 // Where card verification keys are.
 const (
-	SoftwareKeys = "software" // sealed in the keyset
-	PKCS11Keys   = "pkcs11"   // in a token
+	SoftwareKeys  = "software"  // sealed in the keyset
+	PKCS11Keys    = "pkcs11"    // in a token
+	PayShieldKeys = "payshield" // in a host security module
 )
 
 // PKCS11 is the token that holds the card keys of backend pkcs11.
@@ -131,6 +134,31 @@ type PKCS11 struct {
 	// Labels of the public test key pair, for a token that lets no program make a key.
 	TestLabelA string `yaml:"test_label_a"`
 	TestLabelB string `yaml:"test_label_b"`
+}
+
+// PayShield are the host security modules that hold the card keys of backend payshield.
+type PayShield struct {
+	Addresses      []string      `yaml:"addresses"`     // host:port of each module; all have the same LMK
+	HeaderLength   int           `yaml:"header_length"` // characters of the message header, as set in the module
+	LMK            string        `yaml:"lmk"`           // identifier of the LMK, two digits; "": the port's
+	LMKCheck       string        `yaml:"lmk_check"`     // check value of the LMK, 6 to 16 hex digits
+	TestKey        string        `yaml:"test_key"`      // of CardKeys: the one that holds the public test pair; "" for none
+	TLS            PayShieldTLS  `yaml:"tls"`
+	Connections    int           `yaml:"connections"`     // to all modules together
+	InFlight       int           `yaml:"in_flight"`       // commands of one connection that wait for their reply
+	Timeout        time.Duration `yaml:"timeout"`         // of one command
+	ConnectTimeout time.Duration `yaml:"connect_timeout"` // of connecting, TLS and the LMK's check value together
+	Retries        int           `yaml:"retries"`         // further tries of a command after its connection failed
+	RetryPause     time.Duration `yaml:"retry_pause"`     // before connecting again, doubled up to 8 times itself
+}
+
+// PayShieldTLS secures the connections to the modules; without CAFile they are
+// plain TCP, which is for environment test. Files are relative to the workspace.
+type PayShieldTLS struct {
+	CAFile          string `yaml:"ca_file"`          // PEM: who may have signed a module's certificate; no other authority is trusted
+	CertificateFile string `yaml:"certificate_file"` // PEM: ours, where the modules ask for one
+	KeyFile         string `yaml:"key_file"`         // PEM: its private key (0600)
+	ServerName      string `yaml:"server_name"`      // in the modules' certificates; "": the host of the address
 }
 
 // Range is where new PANs come from: prefix + body + check digit, the body from From to To.
