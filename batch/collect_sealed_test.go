@@ -173,4 +173,3 @@ func TestACardNumberInAReturnFileIsKeptSealed(t *testing.T) {
 		t.Errorf("%s %q", s.State, s.Events[0].Description)
 	}
 }
-
