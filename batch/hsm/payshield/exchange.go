@@ -207,8 +207,7 @@ func (c *Client) serve(slot int) {
 			next = nil
 			continue
 		}
-		conn, err := c.connect(c.life, c.address(slot, attempt))
-		attempt++
+		conn, err := c.reach(slot, &attempt)
 		if err == nil {
 			unsent := conn.run(c.life, next, c.queue)
 			if unsent != next { // it sent something
@@ -222,6 +221,22 @@ func (c *Client) serve(slot int) {
 		next.finish(reply{}, err)
 		next = nil
 	}
+}
+
+// reach connects to the next address that answers. A call does not use up its
+// tries on modules that are out of reach while another one answers.
+func (c *Client) reach(slot int, attempt *int) (reached *conn, err error) {
+	for i := range c.settings.Addresses {
+		if i > 0 {
+			c.notice("%v", err)
+		}
+		reached, err = c.connect(c.life, c.address(slot, *attempt))
+		*attempt++
+		if err == nil || !errors.Is(err, ErrTransport) || c.life.Err() != nil {
+			break
+		}
+	}
+	return reached, err
 }
 
 // unconnected is what follows a failure to connect.
