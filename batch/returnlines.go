@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -94,8 +95,11 @@ func (a *applying) flush(ctx context.Context) error {
 	if len(a.cards)+len(a.chunk.Problems)+len(a.chunk.Answers) == 0 {
 		return nil
 	}
-	// By uid: neighbours in the ledger are written together, and the events of one card stay in their order.
-	slices.SortStableFunc(a.cards, func(x, y returns.Line) int { return strings.Compare(x.UID, y.UID) })
+	// By uid: neighbours in the ledger are written together. The events of one card in the order of their own times, so
+	// that what a shuffled file tells of it is taken step by step.
+	slices.SortStableFunc(a.cards, func(x, y returns.Line) int {
+		return cmp.Or(strings.Compare(x.UID, y.UID), x.OccurredAt.Compare(y.OccurredAt))
+	})
 	uids := make([]string, len(a.cards))
 	for i := range a.cards {
 		uids[i] = a.cards[i].UID
