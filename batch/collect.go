@@ -32,9 +32,10 @@ type returnsFolder interface {
 // collect takes in what the bureaus sent back. Every file is fetched into
 // state/returns, sealed to ourselves, and recorded; read once to its end, so
 // that one which contradicts itself changes nothing; then applied in chunks
-// (returns.go), put into returns/<bureau>/, and only then removed or moved at
+// (returnlines.go), put into returns/<bureau>/, and only then removed or moved at
 // the bureau, as configured. Each step may be repeated after a crash. A bureau
-// that cannot be reached is told in the report and keeps the others from nothing.
+// that cannot be reached, or one file of it that cannot be used, is told in the
+// report, and the others go on.
 func (n *Night) collect(ctx context.Context) (int64, error) {
 	if err := n.sweepReturns(ctx); err != nil {
 		return 0, err

@@ -38,10 +38,6 @@ func (r *returnReader) apply(ctx context.Context, file *ledger.ReturnFile) (*ret
 	return trouble, err
 }
 
-// returnChunks is how many times the rows of a decided chunk make a chunk of
-// lines: they are small, and in no order, so that larger ones cost the ledger less.
-const returnChunks = 4
-
 // applying collects lines into chunks.
 type applying struct {
 	r      *returnReader
@@ -79,7 +75,7 @@ func (a *applying) bad(ctx context.Context, b *returns.Bad) error {
 }
 
 func (a *applying) full(ctx context.Context) error {
-	if len(a.cards)+len(a.chunk.Problems) >= returnChunks*a.r.n.chunk {
+	if len(a.cards)+len(a.chunk.Problems) >= a.r.n.chunk {
 		a.failed = a.flush(ctx)
 	}
 	return a.failed

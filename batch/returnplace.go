@@ -74,7 +74,7 @@ func (r *returnReader) place(ctx context.Context, file *ledger.ReturnFile) error
 	return nil // a quarantined one may be read again: its bytes stay held until a person dismisses it
 }
 
-// freeName finds a name in folder that neither a file nor its companion has: a.csv, then a-2.csv …
+// freeName finds a name in folder that no file has: a.csv, then a-2.csv …
 func freeName(folder, name string, sealed bool) (string, error) {
 	name = printableName(name)
 	ext := extension(name)

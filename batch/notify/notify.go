@@ -13,7 +13,8 @@
 //   - Certificates are always verified, STARTTLS is demanded and not asked for,
 //     and no redirect is followed: what is signed for one place goes to no other.
 //   - No password, no signing key and no path of a URL (paths hold tokens) is in
-//     an error, a log line or a mail. Card numbers cannot be: a [Night] has none.
+//     an error, a log line or a mail. Card numbers are not: whoever makes a [Night]
+//     has masked them.
 //
 // Every wait is bounded by a timeout of the configuration, every size by a
 // constant. The package opens no ledger; what it needs of it is [ledger.Outbox].
