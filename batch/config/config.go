@@ -41,7 +41,11 @@ type Config struct {
 	Routing           []Route             `yaml:"routing"`
 	Bureaus           map[string]Bureau   `yaml:"bureaus"`
 	CardSystem        Recipient           `yaml:"card_system"`
+	PINs              PINs                `yaml:"pins"`
 	Keys              Keys                `yaml:"keys"`
+	People            map[string]Person   `yaml:"people"`
+	Approvals         Approvals           `yaml:"approvals"`
+	Retention         Retention           `yaml:"retention"`
 	Headers           map[string][]string `yaml:"headers"`      // canonical column → further names for it
 	ReasonWords       map[string]int      `yaml:"reason_words"` // word → reason code
 	Postcodes         map[string]string   `yaml:"postcodes"`    // alpha-2 → regular expression the postcode must match whole
@@ -58,7 +62,14 @@ type Intake struct {
 	MaxRows       int           `yaml:"max_rows"`                   // rows of one file
 	MaxField      int           `yaml:"max_field" unit:"bytes"`     // bytes of one cell
 	DuplicateDays int           `yaml:"duplicate_days"`
+	Signatures    string        `yaml:"signatures"` // of request files: optional or required
 }
+
+// Whether request files must be signed by one of [Config.People].
+const (
+	SignaturesOptional = "optional" // a signature that is there must be good all the same
+	SignaturesRequired = "required"
+)
 
 // Program is a card program.
 type Program struct {
@@ -82,6 +93,7 @@ type Product struct {
 	Bureau          string `yaml:"bureau"`          // default bureau
 	PhoneRequired   bool   `yaml:"phone_required"`
 	AccountRequired bool   `yaml:"account_required"`
+	NewPIN          bool   `yaml:"new_pin"` // a new card number needs a new PIN: the PVV depends on the number
 	CVV             CVV    `yaml:"cvv"`
 	// What the bureau's file says of the product.
 	Reference   string            `yaml:"reference"`  // PRODUCT_REF
@@ -120,6 +132,7 @@ const (
 	SoftwareKeys  = "software"  // sealed in the keyset
 	PKCS11Keys    = "pkcs11"    // in a token
 	PayShieldKeys = "payshield" // in a host security module
+	NoPINs        = "none"      // of [PINs]: PINs are due, and nobody here makes them
 )
 
 // PKCS11 is the token that holds the card keys of backend pkcs11.
@@ -222,6 +235,7 @@ type Bureau struct {
 	FileName      string            `yaml:"file_name"`     // template
 	MaxRecords    int               `yaml:"max_records"`   // records of one file; 0 for no limit
 	AnyOrder      bool              `yaml:"any_order"`     // takes file N+1 before file N
+	Approval      BureauApproval    `yaml:"approval"`      // which files a second person releases
 	Client        string            `yaml:"client"`        // our name at the bureau
 	MaxName       int               `yaml:"max_name"`      // characters of the embossed name, at most 26
 	ShortenName   bool              `yaml:"shorten_name"`  // shorten a long name by rule and say so, instead of refusing it
@@ -236,6 +250,13 @@ type Bureau struct {
 	Returns       Returns           `yaml:"returns"`
 	Simulator     bool              `yaml:"simulator"`
 	Simulation    Simulation        `yaml:"simulation"`
+}
+
+// BureauApproval says which files of a bureau are held, before they take a
+// number, until a person who asked for none of their cards approves them.
+type BureauApproval struct {
+	Always bool `yaml:"always"`
+	Above  int  `yaml:"above"` // files of more cards than this; 0: no threshold
 }
 
 // SLA is how soon a bureau answers, in its own working days from the business
@@ -381,6 +402,14 @@ type PGP struct {
 	KeyFile     string `yaml:"key_file"`    // relative to the workspace
 	Fingerprint string `yaml:"fingerprint"` // full, hex
 	Compress    bool   `yaml:"compress"`
+	// Escrow is a second key that the files are encrypted to, such as the issuer's safe-deposit key; none without KeyFile.
+	Escrow EscrowKey `yaml:"escrow"`
+}
+
+// EscrowKey is a second recipient's key, pinned.
+type EscrowKey struct {
+	KeyFile     string `yaml:"key_file"`
+	Fingerprint string `yaml:"fingerprint"`
 }
 
 // Delivery is how a file goes out. Folder: it stays in outbox/<recipient>/. SFTP: the protocol of docs/delivery.md.
@@ -418,4 +447,61 @@ type Keys struct {
 type SecretRef struct {
 	File string `yaml:"file"`
 	Env  string `yaml:"env"`
+	// TokenKey is the label of an AES key in the PKCS#11 token ([PKCS11]); File is then the secret encrypted under it.
+	// Only the key-encryption key of the keyset may be kept like this.
+	TokenKey string `yaml:"token_key"`
+}
+
+// PINs are the PIN files: for each new number whose product needs a new PIN a
+// random PIN from the payShield, as an encrypted PIN block with its PVV, linked
+// to the order by uid and never beside the card's data. With backend none there
+// are none and results say that a PIN is due.
+type PINs struct {
+	Recipient `yaml:",inline"`
+	Backend   string   `yaml:"backend"`   // none or payshield
+	Length    int      `yaml:"length"`    // digits of a PIN, 4 to 12
+	Format    string   `yaml:"format"`    // of the PIN block, the module's code: 01 is ISO 9564-1 format 0
+	ZPK       KeyToken `yaml:"zpk"`       // zone PIN key shared with the recipient, encrypted under the module's LMK
+	ZPKCheck  string   `yaml:"zpk_check"` // its check value, six hex digits
+	PVK       KeyToken `yaml:"pvk"`       // PIN verification key pair, likewise
+	PVKCheck  string   `yaml:"pvk_check"`
+	PVKI      int      `yaml:"pvki"` // PIN verification key indicator, 1 to 6
+}
+
+// Person is somebody who submits request files or approves files that are held.
+// A person is known by a PGP key (signed files) or by a login of this machine (`reemboss approve`).
+type Person struct {
+	Name        string   `yaml:"name"`
+	Login       string   `yaml:"login"`       // on this machine; "": approves by signed files only
+	KeyFile     string   `yaml:"key_file"`    // PGP public key; "": signs nothing
+	Fingerprint string   `yaml:"fingerprint"` // full, hex
+	Submits     Submits  `yaml:"submits"`
+	Approves    Approves `yaml:"approves"`
+}
+
+// Submits is what a person may ask for. Empty lists permit nothing.
+type Submits struct {
+	Requests []string `yaml:"requests"`  // reemboss, reissue
+	Reasons  []int    `yaml:"reasons"`   // of reissues
+	Programs []string `yaml:"programs"`  // of the cards; "*" for every one
+	MaxCards int      `yaml:"max_cards"` // accepted rows of one night (local date); 0: no limit
+}
+
+// Approves is what a person may release. An empty list permits nothing.
+type Approves struct {
+	Bureaus  []string `yaml:"bureaus"`   // "*" for every one
+	MaxCards int      `yaml:"max_cards"` // of one file; 0: no limit
+}
+
+// Approvals limits signed approval files.
+type Approvals struct {
+	ValidFor time.Duration `yaml:"valid_for"` // from the time of the signature
+}
+
+// Retention is for how many days what was delivered and settled is kept; 0: for ever.
+type Retention struct {
+	SealedFiles int `yaml:"sealed_files"` // outbox/
+	Results     int `yaml:"results"`      // done/ and refused/: request files and their results
+	Returns     int `yaml:"returns"`      // returns/
+	Reports     int `yaml:"reports"`      // reports/
 }
