@@ -38,6 +38,7 @@ func (c *checker) all() {
 	c.bureaus()
 	c.cardSystem()
 	c.keys()
+	c.submits()
 	c.headers()
 	c.words()
 	c.postcodes()
@@ -227,6 +228,7 @@ func (c *checker) intake() {
 	c.within("intake.max_rows", int64(in.MaxRows), 1, 100_000_000, "the greatest number of rows of a file")
 	c.within("intake.max_field", int64(in.MaxField), 64, 1<<24, "the greatest length of a cell in bytes")
 	c.within("intake.duplicate_days", int64(in.DuplicateDays), 0, 3650, "for how many days the same content is a duplicate")
+	c.signatures()
 }
 
 // name is how entries are called: the name becomes part of paths and file names.
