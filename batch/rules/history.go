@@ -17,19 +17,24 @@ func (w *weighing) answeredBefore() (Decision, bool) {
 	if len(w.in.Row.Problems) > 0 {
 		return Decision{}, false
 	}
-	prior := w.in.Reference
 	switch {
 	case w.sameRow():
 		d := w.refused([]Violation{{DuplicateRow, Sentence(DuplicateRow)}})
 		d.Outcome, d.Because = Duplicate, []string{"duplicate: the same row of this file was accepted"}
 		return d, true
-	case prior != nil && prior.ContentDigest != "" && prior.ContentDigest == w.in.ContentDigest:
+	case w.sameReference():
 		return Decision{
 			Outcome: Duplicate, Code: Approved, Reason: w.reasonCode,
 			Because: []string{"duplicate: the same reference with the same content was accepted"},
 		}, true
 	}
 	return Decision{}, false
+}
+
+// sameReference says that an accepted row had the same reference and the same content.
+func (w *weighing) sameReference() bool {
+	prior := w.in.Reference
+	return prior != nil && prior.ContentDigest != "" && prior.ContentDigest == w.in.ContentDigest
 }
 
 // sameRow says that an identical row of this file was accepted. Only accepted
@@ -53,7 +58,7 @@ func (w *weighing) sameRow() bool {
 }
 
 func referenceIsFree(w *weighing) {
-	if w.in.Reference != nil {
+	if w.in.Reference != nil && !w.sameReference() {
 		w.found(ReferenceConflict, "The reference %s was used for a request with other content; use a new reference and send the row again.", shown(w.fields.Reference))
 	}
 }

@@ -28,6 +28,7 @@ type Policy struct {
 	columns   map[string]map[string]bool // column → its names, folded
 	embossed  map[string]bool            // card types
 	zone      *time.Location             // ours
+	people    map[string]*Submitter      // by their keys
 }
 
 // New compiles a configuration that [config.Load] found right.
@@ -70,7 +71,7 @@ func New(cfg *config.Config, names NameCheck) (*Policy, error) {
 	for word, code := range cfg.ReasonWords {
 		p.words[config.Fold(word)] = code
 	}
-	for _, column := range []string{"card_id", "user_id", "reason_code", "reissue_type", "shipping_method"} {
+	for _, column := range []string{"card_id", "user_id", "reason_code", "reissue_type", "shipping_method", "submitter"} {
 		names := map[string]bool{config.Fold(column): true}
 		for _, alias := range cfg.Headers[column] {
 			names[config.Fold(alias)] = true
@@ -80,6 +81,7 @@ func New(cfg *config.Config, names NameCheck) (*Policy, error) {
 	for _, t := range cfg.EmbossedCardTypes {
 		p.embossed[t] = true
 	}
+	p.people = submitters(cfg.People)
 	return p, nil
 }
 
@@ -108,7 +110,7 @@ func (p *Policy) Calendar(bureau string) *Calendar { return p.calendars[bureau] 
 // Decide answers one row. The same input always gets the same decision.
 func (p *Policy) Decide(in Input) Decision {
 	w := p.weigh(in)
-	if decision, repeated := w.answeredBefore(); repeated {
+	if decision, repeated := w.answeredBefore(); repeated && w.mayAsk() {
 		return decision
 	}
 	for _, rule := range rowRules {
@@ -134,6 +136,9 @@ var rowRules = []func(*weighing){
 	cardIsRegistered,
 	cardCanBeEmbossed,
 	programIsOnDemand,
+	submitterMayAsk,
+	nightsLimitIsLeft,
+	programIsPermitted,
 	userIsTheHolder,
 	accountIsThere,
 	phoneIsThere,

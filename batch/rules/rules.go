@@ -67,7 +67,11 @@ type Input struct {
 	// Reference is the accepted request that used the row's reference first, nil for none.
 	Reference     *Prior
 	ContentDigest string // of the fields that we know
-	Now           time.Time
+	// Submitter signed the row's file; nil: nobody did, and the rules of submitters do not apply.
+	Submitter *Submitter
+	// Spent is how many rows of the submitter were accepted in this night before this one.
+	Spent int64
+	Now   time.Time
 }
 
 // Prior is the answer given to an earlier request with the same reference.

@@ -67,6 +67,13 @@ func days(n int) string {
 	return strconv.Itoa(n) + " days"
 }
 
+func cards(n int64) string {
+	if n == 1 {
+		return "1 card"
+	}
+	return strconv.FormatInt(n, 10) + " cards"
+}
+
 // harmless is a sentence of another package, with the digits of anything that could be a card number hidden.
 func harmless(sentence string) string {
 	digits := 0
