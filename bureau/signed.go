@@ -53,7 +53,8 @@ func IsMessage(head []byte) bool {
 // can be read. Nothing of the content is given with an error.
 //
 // Of clear-signed text the blanks and tabs at the ends of lines are not part of
-// what is signed, and are not given.
+// what is signed, and are not given. Line ends of a text (clear-signed, or signed
+// in text mode) are not either; they are given as line feeds.
 func ReadSigned(r io.Reader, limit int64, keys []*Key, now time.Time) (content []byte, signer *Key, at time.Time, err error) {
 	unpacked := limit + sealBuffer // the packets around the content have their share
 	config := &packet.Config{MaxDecompressedMessageSize: &unpacked,
@@ -79,7 +80,21 @@ func ReadSigned(r io.Reader, limit int64, keys []*Key, now time.Time) (content [
 	if signer, at, err = signedBy(message, keys, now); err != nil {
 		return nil, nil, at, err
 	}
-	return content, signer, at, nil
+	if message.Signature.SigType == packet.SigTypeText {
+		content, err = settledLines(content)
+	}
+	return content, signer, at, err
+}
+
+// settledLines is a text as its signature covers it, with one line feed at the
+// end of a line: such a signature holds for any line ends, and the same text
+// must be the same bytes whatever was made of them on the way (RFC 9580, 5.2.1.2).
+func settledLines(text []byte) ([]byte, error) {
+	canonical, err := io.ReadAll(openpgp.NewCanonicalTextReader(bytes.NewReader(text)))
+	if err != nil {
+		return nil, fmt.Errorf("read a signed message: %w", err)
+	}
+	return bytes.ReplaceAll(canonical, []byte("\r\n"), []byte("\n")), nil
 }
 
 // readClearSigned takes a message only where nothing stands before or after it: what is not signed must not seem to be.

@@ -57,6 +57,7 @@ type File struct {
 	table   *table.File
 	columns []*columns // beside sheets
 	json    *body
+	close   func() error
 }
 
 // Open opens a request file and finds out all but its rows: its format, its
@@ -69,31 +70,54 @@ type File struct {
 // user_id column is read, with blank user ids: what that means is a rule, and
 // each row gets its answer.
 func Open(path string, o Options) (*File, error) {
-	names, err := dictionary(o.Headers)
-	if err != nil {
-		return nil, err
-	}
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".pgp", ".asc", ".gpg", ".sig":
 		return nil, &FileError{Code: FileUnreadable, Detail: "the file is PGP encrypted or signed; send the sheet itself, as .xlsx, .csv or .json"}
 	}
+	source, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	stat, err := source.Stat()
+	if err == nil && !stat.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, source.Close())
+	}
+	f, err := New(source, stat.Size(), o)
+	if err != nil {
+		return nil, errors.Join(err, source.Close())
+	}
+	f.close = source.Close
+	return f, nil
+}
+
+// New is [Open] for a request file that is r's first size bytes, such as what
+// was signed by its sender and lies in memory only. The caller keeps r until
+// the last call and closes it.
+func New(r io.ReaderAt, size int64, o Options) (*File, error) {
+	names, err := dictionary(o.Headers)
+	if err != nil {
+		return nil, err
+	}
 	limits := o.Limits.WithDefaults()
-	isJSON, err := beginsLikeJSON(path)
+	isJSON, err := beginsLikeJSON(r, size)
 	if err != nil {
 		return nil, err
 	}
 	if isJSON {
-		return openJSON(path, names, limits)
+		return openJSON(r, size, names, limits)
 	}
 	ofSheets := limits // titles and header are no rows of the sender's, but rows of his sheet
 	ofSheets.Rows += table.HeaderRows
-	t, err := table.Open(path, table.Options{Limits: ofSheets, Header: func(cells []string) int { return names.Named(cells, cardID) }})
+	t, err := table.New(r, size, table.Options{Limits: ofSheets, Header: func(cells []string) int { return names.Named(cells, cardID) }})
 	if err != nil {
 		return nil, err
 	}
 	f := &File{format: string(t.Format()), table: t, limits: limits}
 	if err := f.findHeaders(names); err != nil {
-		return nil, errors.Join(err, t.Close())
+		return nil, err
 	}
 	return f, nil
 }
@@ -213,26 +237,19 @@ func tooManyRows(l table.Limits) error {
 	return &FileError{Code: FileTooLarge, Detail: fmt.Sprintf("the file has more than %d rows, which is the limit; split it, or raise the limit in the configuration", l.Rows)}
 }
 
-// Close closes the file.
+// Close closes what [Open] opened.
 func (f *File) Close() error {
-	if f.json != nil {
-		return f.json.file.Close()
+	if f.close == nil {
+		return nil
 	}
-	return f.table.Close()
+	return f.close()
 }
 
 // beginsLikeJSON looks at the first character that is not white space.
-func beginsLikeJSON(path string) (bool, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return false, err
-	}
-	head := make([]byte, 512)
-	n, err := io.ReadFull(f, head)
-	if closeErr := f.Close(); closeErr != nil {
-		return false, closeErr
-	}
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+func beginsLikeJSON(r io.ReaderAt, size int64) (bool, error) {
+	head := make([]byte, min(size, 512))
+	n, err := r.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
 		return false, err
 	}
 	text := afterBlanks(head[:n])

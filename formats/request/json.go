@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -21,7 +20,7 @@ import (
 // object or a list of objects for reissues. It is read as a stream of tokens,
 // and a number never passes through a float.
 type body struct {
-	file   *os.File
+	source io.ReaderAt
 	size   int64
 	names  *table.Dictionary
 	limits table.Limits
@@ -44,25 +43,17 @@ type value struct {
 
 // openJSON reads the whole body once: a body that is cut off or is no JSON is
 // refused before any of its rows is taken.
-func openJSON(path string, names *table.Dictionary, limits table.Limits) (*File, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
+func openJSON(source io.ReaderAt, size int64, names *table.Dictionary, limits table.Limits) (*File, error) {
 	f := &File{format: "json", limits: limits}
-	f.json = &body{file: file, names: names, limits: limits, at: map[string]int{}}
+	f.json = &body{source: source, size: size, names: names, limits: limits, at: map[string]int{}}
 	if err := f.json.open(f); err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, err
 	}
 	return f, nil
 }
 
 func (b *body) open(f *File) error {
-	stat, err := b.file.Stat()
-	if err != nil {
-		return err
-	}
-	if b.size = stat.Size(); b.size > b.limits.FileSize {
+	if b.size > b.limits.FileSize {
 		return &FileError{Code: FileTooLarge, Detail: fmt.Sprintf("the file has %d bytes, the limit is %d; split it, or raise the limit in the configuration", b.size, b.limits.FileSize)}
 	}
 	reader := b.reader()
@@ -142,7 +133,7 @@ type bodyReader struct {
 }
 
 func (b *body) reader() *bodyReader {
-	source := &sourceErrors{src: io.NewSectionReader(b.file, 0, b.size)}
+	source := &sourceErrors{src: io.NewSectionReader(b.source, 0, b.size)}
 	decoder := json.NewDecoder(transform.NewReader(source, unicode.BOMOverride(encoding.UTF8Validator)))
 	decoder.UseNumber()
 	return &bodyReader{tokens: decoder, source: source, names: b.names, limits: b.limits}
