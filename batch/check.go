@@ -49,11 +49,22 @@ func (n *Night) checkPath(ctx context.Context, d *decider, path string, fn func(
 	if _, err := os.Stat(path); err != nil {
 		return setup("the file cannot be read: %w", plain(err))
 	}
-	sum, _, err := hashFile(path)
-	if err != nil {
+	source, err := n.submitted(path, filepath.Base(path), n.Now())
+	var broken *request.FileError
+	if err == nil {
+		defer source.Close()
+		err = n.demandSignature(source)
+	}
+	switch {
+	case errors.As(err, &broken):
+		return whole(rules.Code(broken.Code), rules.Refused, broken.Error())
+	case err != nil:
 		return whole("file_unreadable", rules.Refused, fmt.Sprintf("The file cannot be read: %v.", plain(err)))
 	}
-	first, err := n.sameContent(ctx, ledger.RequestFile{SHA256: sum})
+	if err := d.submits(ctx, source.submitter()); err != nil {
+		return err
+	}
+	first, err := n.sameContent(ctx, ledger.RequestFile{SHA256: source.sum})
 	if err == nil {
 		return whole("duplicate_file", rules.Duplicate, n.duplicateDetail(first))
 	}
@@ -61,12 +72,11 @@ func (n *Night) checkPath(ctx context.Context, d *decider, path string, fn func(
 		return err
 	}
 	// The first pass proves that the file can be read to its end: a broken one is refused whole, as in a run.
-	file, err := request.Open(path, n.requestOptions())
+	file, err := request.New(source.content, source.size, n.requestOptions())
 	if err == nil {
 		defer file.Close()
 		err = file.Each(func(*request.Row) error { return ctx.Err() })
 	}
-	var broken *request.FileError
 	if errors.As(err, &broken) {
 		return whole(rules.Code(broken.Code), rules.Refused, broken.Error())
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,10 +68,13 @@ type decider struct {
 	uids    uidSource
 	issued  int64
 	issuing time.Duration
+
+	submitter *rules.Submitter // who signed the file at work, nil for nobody
+	spent     map[string]int64 // accepted rows of this night, by submitter; of those with a limit only
 }
 
 func newDecider(n *Night) *decider {
-	d := &decider{n: n, uids: uidSource{random: n.Random}}
+	d := &decider{n: n, uids: uidSource{random: n.Random}, spent: map[string]int64{}}
 	d.forget()
 	return d
 }
@@ -92,17 +94,14 @@ func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error)
 	if err != nil {
 		return 0, err
 	}
-	path := n.Path(f.Intake)
-	sum, _, err := hashFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, gone(f)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read %s again: %w", f.Intake, err)
-	}
-	if sum != f.SHA256 {
+	source, err := n.submittedAgain(f, last)
+	if errors.Is(err, errChanged) {
 		return 0, n.grown(ctx, f)
 	}
+	if err != nil {
+		return 0, err
+	}
+	defer source.Close()
 	if last == 0 {
 		// A file of the same content may have been decided since this one was checked.
 		if first, err := n.sameContent(ctx, f); err == nil {
@@ -111,11 +110,14 @@ func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error)
 			return 0, err
 		}
 	}
-	file, err := request.Open(path, n.requestOptions())
+	file, err := request.New(source.content, source.size, n.requestOptions())
 	if err != nil {
 		return 0, fmt.Errorf("read %s again: %w", f.Intake, err)
 	}
 	defer file.Close()
+	if err := d.submits(ctx, f.Submitter); err != nil {
+		return 0, err
+	}
 
 	var items int64
 	rows := make([]*request.Row, 0, n.chunk)
@@ -164,7 +166,7 @@ func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error)
 // it was taken. Rows that have their answer keep it; those that came later are decided by the next run.
 func (n *Night) grown(ctx context.Context, f ledger.RequestFile) error {
 	n.note("%s was still being written after it was taken; the next run reads it again", printable(f.Name))
-	f.State, f.SHA256, f.Final, f.Notes, f.Rows = ledger.Claimed, "", "", nil, 0
+	f.State, f.SHA256, f.Submitter, f.Final, f.Notes, f.Rows = ledger.Claimed, "", "", "", nil, 0
 	return n.Ledger.UpdateFile(ctx, f, nil, nil)
 }
 
@@ -293,6 +295,7 @@ func (d *decider) row(ctx context.Context, row *request.Row, mask func(string) s
 		Row: row, FileID: d.fileID, Now: n.Now(),
 		RowDigest:     n.keyset.Digest("row", digestParts(string(row.Kind), row.Cells)...),
 		ContentDigest: n.contentDigest(row),
+		Submitter:     d.submitter, Spent: d.spentBy(d.submitter),
 	}
 	var known *ledger.Known
 	if id, ok := rules.ParseCardID(row.Fields.CardID); ok {
@@ -328,6 +331,7 @@ func (d *decider) row(ctx context.Context, row *request.Row, mask func(string) s
 	answer := d.answer(row, in, decision, reference, mask)
 	switch {
 	case decision.Outcome == rules.Accepted:
+		d.spend()
 		answer.OrderUID = order.UID
 		if reference != "" {
 			d.priors[reference] = ledger.Prior{Prior: rules.Prior{ContentDigest: in.ContentDigest, FileID: d.fileID, RowDigest: in.RowDigest}, Answer: answer}
@@ -351,6 +355,9 @@ func (d *decider) answer(row *request.Row, in rules.Input, dec rules.Decision, r
 		CardID: mask(row.Fields.CardID), Outcome: dec.Outcome, Class: rules.Class(dec.Code), Code: dec.Code,
 		Reference: reference, Submitter: mask(row.Fields.Submitter),
 		ContentDigest: in.ContentDigest, RowDigest: in.RowDigest,
+	}
+	if d.submitter != nil {
+		a.Submitter = d.submitter.Key
 	}
 	if len(a.CardID) > 40 {
 		a.CardID = a.CardID[:40] + "…"

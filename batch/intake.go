@@ -322,14 +322,21 @@ func plain(err error) error {
 // whole is refused whole, before any row of it has been decided.
 func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 	path := n.Path(f.Intake)
-	sum, size, err := hashFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	source, err := n.submitted(path, f.Name, f.ClaimedAt)
+	var broken *request.FileError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return gone(f)
-	}
-	if err != nil {
+	case errors.As(err, &broken):
+		return n.refuseUnreadable(ctx, f, err)
+	case err != nil:
 		return n.refuseFile(ctx, f, "file_unreadable", fmt.Sprintf("The file cannot be read: %v. Check its rights and drop it again.", plain(err)), rules.Refused)
 	}
-	f.SHA256, f.Size = sum, size
+	defer source.Close()
+	f.SHA256, f.Size, f.Submitter = source.sum, source.size, source.submitter()
+	if err := n.demandSignature(source); err != nil {
+		return n.refuseUnreadable(ctx, f, err)
+	}
 	first, err := n.sameContent(ctx, f)
 	if err == nil {
 		return n.refuseFile(ctx, f, "duplicate_file", n.duplicateDetail(first), rules.Duplicate)
@@ -337,7 +344,7 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 	if !errors.Is(err, ledger.ErrNotFound) {
 		return err
 	}
-	file, err := request.Open(path, n.requestOptions())
+	file, err := request.New(source.content, source.size, n.requestOptions())
 	if err != nil {
 		return n.refuseUnreadable(ctx, f, err)
 	}
@@ -375,17 +382,21 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 	f.HoldsPAN = scan.found
 	if !f.HoldsPAN {
 		// Title rows, other sheets, comments and document properties are no rows, yet they stay with the file.
-		if f.HoldsPAN, err = n.bytesHoldPAN(ctx, path); err != nil {
+		if f.HoldsPAN, err = n.contentHoldsPAN(ctx, source.content, source.size); err != nil {
 			return err
 		}
 	}
 	f.State = ledger.Checked
-	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.checked", printable(f.Name), fmt.Sprintf("%d rows, SHA-256 %s", f.Rows, f.SHA256)))
+	detail := fmt.Sprintf("%d rows, SHA-256 %s", f.Rows, f.SHA256)
+	if source.signed != nil {
+		detail += ", " + source.signed.String()
+	}
+	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.checked", printable(f.Name), detail))
 }
 
 // sameContent finds an earlier file with the content of f of which a row was accepted; ledger.ErrNotFound.
 func (n *Night) sameContent(ctx context.Context, f ledger.RequestFile) (ledger.RequestFile, error) {
-	return n.Ledger.SameContent(ctx, f.SHA256, n.Now().AddDate(0, 0, -n.Config.Intake.DuplicateDays), f.ID)
+	return n.Ledger.SameContent(ctx, f.SHA256, n.duplicatesSince(f.ClaimedAt), f.ID)
 }
 
 // duplicateDetail says where the same content was taken first.

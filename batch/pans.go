@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 
+	"reemboss/bureau"
 	"reemboss/formats/iso"
 )
 
@@ -33,11 +34,16 @@ func (n *Night) bytesHoldPAN(ctx context.Context, path string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	return n.contentHoldsPAN(ctx, f, info.Size())
+}
+
+// contentHoldsPAN is [Night.bytesHoldPAN] for the first size bytes of f.
+func (n *Night) contentHoldsPAN(ctx context.Context, f io.ReaderAt, size int64) (bool, error) {
 	scan := &panScan{registry: n.Ledger, ours: n.ourNumber}
-	if err := scan.stream(ctx, f); err != nil {
+	if err := scan.stream(ctx, io.NewSectionReader(f, 0, size)); err != nil {
 		return false, err
 	}
-	archive, err := zip.NewReader(f, info.Size())
+	archive, err := zip.NewReader(f, size)
 	if err != nil {
 		closed, err := opaque(f)
 		return scan.found || closed, err
@@ -62,11 +68,18 @@ func (n *Night) bytesHoldPAN(ctx context.Context, path string) (bool, error) {
 }
 
 // opaque says that a file is packed in a way that hides its text: what begins
-// like a zip archive and is none, gzip, and the compound files of old or locked workbooks.
+// like a zip archive and is none, gzip, the compound files of old or locked
+// workbooks, and what PGP signed and did not encrypt: anybody unpacks that.
 func opaque(f io.ReaderAt) (bool, error) {
-	start := make([]byte, 4)
-	if _, err := f.ReadAt(start, 0); err != nil && !errors.Is(err, io.EOF) {
+	start := make([]byte, bureau.FormHead)
+	k, err := f.ReadAt(start, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
+	}
+	start = start[:k]
+	switch form, _ := bureau.FormOf(start); form {
+	case bureau.Signed, bureau.OtherPGP:
+		return true, nil
 	}
 	for _, magic := range []string{"PK\x03\x04", "\x1f\x8b", "\xd0\xcf\x11\xe0"} {
 		if bytes.HasPrefix(start, []byte(magic)) {

@@ -192,17 +192,12 @@ func (n *Night) answerFile(ctx context.Context, f ledger.RequestFile) error {
 		folder = "refused"
 	}
 	if f.Final == "" {
-		sum, _, err := hashFile(n.Path(f.Intake))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return gone(f)
-		case err == nil && f.Code == "" && sum != f.SHA256:
-			return n.grown(ctx, f)
+		same, err := n.stillSame(ctx, &f)
+		if err != nil {
+			return err
 		}
-		if !f.HoldsPAN { // a number may have become known since the file was checked
-			if f.HoldsPAN, err = n.bytesHoldPAN(ctx, n.Path(f.Intake)); err != nil {
-				return err
-			}
+		if !same {
+			return n.grown(ctx, f)
 		}
 		place, err := n.freePlace(folder, f.Name)
 		if err != nil {
@@ -229,6 +224,35 @@ func (n *Night) answerFile(ctx context.Context, f ledger.RequestFile) error {
 	n.at("answer/moved")
 	f.State = ledger.Answered
 	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.answered", printable(f.Name), f.Final))
+}
+
+// stillSame says that a decided file is what was decided, and looks once more for card numbers in it: one may have
+// become known since the file was checked. Of a file refused as a whole the bytes are looked at, whatever they are now.
+func (n *Night) stillSame(ctx context.Context, f *ledger.RequestFile) (bool, error) {
+	path := n.Path(f.Intake)
+	if f.Code != "" {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return false, gone(*f)
+		}
+		if f.HoldsPAN {
+			return true, nil
+		}
+		var err error
+		f.HoldsPAN, err = n.bytesHoldPAN(ctx, path)
+		return true, err
+	}
+	source, err := n.submittedOnce(*f)
+	if err != nil {
+		return false, err
+	}
+	defer source.Close()
+	if !sameSubmission(source, *f) {
+		return false, nil
+	}
+	if !f.HoldsPAN {
+		f.HoldsPAN, err = n.contentHoldsPAN(ctx, source.content, source.size)
+	}
+	return true, err
 }
 
 // freePlace finds a name in done/<date>/ or refused/<date>/ that neither a file nor one of its companions has: a.csv, then a-2.csv …
@@ -319,7 +343,12 @@ func (n *Night) writeResult(ctx context.Context, f ledger.RequestFile) (notes []
 		return nil, nil // moved before a crash, and the result was written before that
 	}
 	if f.Code == "" {
-		file, err := request.Open(source, n.requestOptions())
+		sent, err := n.submittedOnce(f)
+		if err != nil {
+			return nil, err
+		}
+		defer sent.Close()
+		file, err := request.New(sent.content, sent.size, n.requestOptions())
 		if err != nil {
 			return nil, fmt.Errorf("read it again for its result: %w", err)
 		}
@@ -329,7 +358,7 @@ func (n *Night) writeResult(ctx context.Context, f ledger.RequestFile) (notes []
 		}
 		in.Each = file.Each
 		if file.Format() == "xlsx" {
-			in.Workbook = func() ([]byte, error) { return os.ReadFile(source) }
+			in.Workbook = sent.whole
 		}
 	}
 	result, err := report.WriteResult(ctx, in)

@@ -171,7 +171,7 @@ type RequestFile struct {
 	Extract   bool   // a card master extract, not a request file
 	Name      string // the sender's, base name
 	Intake    string // path relative to the workspace while it is ours
-	SHA256    string // hex, of the bytes
+	SHA256    string // hex, of the bytes; of a signed file, of what was signed
 	Size      int64
 	State     FileState
 	Code      rules.Code // "" or why it was refused as a whole (also duplicate_file)
@@ -339,6 +339,8 @@ type Deciding interface {
 	References(ctx context.Context, refs []string) (map[string]Prior, error)
 	// LastPos is the position of the last row of the file that has an answer; 0 for none.
 	LastPos(ctx context.Context, fileID int64) (int, error)
+	// AcceptedOf counts the rows of files signed by a submitter that the runs of a local date (YYYY-MM-DD) accepted.
+	AcceptedOf(ctx context.Context, submitter, date string) (int64, error)
 	// Counter gives a counter's value, 0 if it was never moved. Names: "sequence/<recipient>", "range/<name>", "card-id".
 	Counter(ctx context.Context, name string) (int64, error)
 	// Counters gives all of them, for the high-water marks.

@@ -98,6 +98,40 @@ var intakePromises = []promise{
 		_, err = d.SameContent(d.ctx, "00", start.Add(-day), second)
 		d.notFound(err)
 	}},
+	{"accepted rows count for who signed their file, on the date of the run that accepted them", func(d *desk) {
+		d.cards(TestCard(1), TestCard(2), TestCard(3), TestCard(4))
+		signed := func(r ledger.Run, name, by string) int64 {
+			f := ledger.RequestFile{ID: d.file(r, name), RunID: r.ID, Name: name, SHA256: hash, State: ledger.Checked, Submitter: by, ClaimedAt: r.StartedAt}
+			d.must(d.UpdateFile(d.ctx, f, nil, nil))
+			return f.ID
+		}
+		count := func(want int64, by string, r ledger.Run) {
+			d.Helper()
+			n, err := d.AcceptedOf(d.ctx, by, r.Date)
+			d.must(err)
+			d.same("accepted of "+by+" on "+r.Date, want, n)
+		}
+		first := d.begin()
+		count(0, "anna", first)
+		d.order(first, signed(first, "a.csv", "anna"), 1, 1)
+		d.order(first, d.file(first, "unsigned.csv"), 1, 2)
+		left := signed(first, "b.csv", "anna")
+		c := chunk(first, left)
+		c.Answers = []ledger.Answer{refused(first, left, 1)}
+		d.must(d.CommitChunk(d.ctx, c))
+		count(1, "anna", first)
+		count(0, "ben", first)
+		d.finish(first)
+		again, _, err := d.BeginRun(d.ctx, first.StartedAt, first.Date, "host", "v1") // another run of the same date
+		d.must(err)
+		d.order(again, left, 2, 3)
+		count(2, "anna", again)
+		d.finish(again)
+		second := d.begin()
+		d.order(second, left, 3, 4) // the file is of the night before, the row is not
+		count(1, "anna", second)
+		count(2, "anna", first)
+	}},
 	{"a file that was never claimed can be forgotten, any other not", func(d *desk) {
 		r := d.begin()
 		id, err := d.AddFile(d.ctx, ledger.RequestFile{RunID: r.ID, Name: "a.csv", State: ledger.Claiming})
