@@ -57,6 +57,7 @@ type Ledger interface {
 	Intake
 	Deciding
 	Files
+	Holds
 	Returns
 	Reading
 	Outbox
@@ -143,7 +144,7 @@ type Registry interface {
 	KnownPANs(ctx context.Context, pans []iso.PAN) ([]bool, error)
 	// PSNs gives the PSNs, rising, under which the registry has this card number (several cards may share one).
 	PSNs(ctx context.Context, pan iso.PAN) ([]int, error)
-	// Expiries gives those of every order that embossed the card, oldest first, whatever became of it.
+	// Expiries gives those of every order that embossed the card, oldest first, whatever became of it, but for CANCELLED ones: no plastic has theirs.
 	Expiries(ctx context.Context, cardID int64) ([]iso.Expiry, error)
 	// CountCards is the number of cards.
 	CountCards(ctx context.Context) (int64, error)
@@ -181,6 +182,9 @@ type RequestFile struct {
 	Notes     []string // for the report: hidden sheets not read, encoding found, …
 	Final     string   // path relative to the workspace where it (or its sealed form) lies
 	ClaimedAt time.Time
+	Submitter string // the person of the configuration whose signature was verified; "" for a file that is not signed
+	Owner     string // login of the owner of the file in the inbox; "" where it is not known
+	Approval  string // name of the hold that a signed approval file decides; "" for any other file
 }
 
 // Answer is what became of one row.
@@ -228,6 +232,7 @@ type Intake interface {
 type OrderState string
 
 // States of an order. Between PLANNED and SENT the state of its file tells more. QUEUED and PLANNED are open: a card has at most one open order.
+// A CANCELLED one never was in a file that left, and counts for nothing: not as an embossing of its card, its expiry, or a reissue.
 const (
 	Queued    OrderState = "QUEUED"
 	PlannedO  OrderState = "PLANNED" // in a file that the bureau does not have: not sent yet, or refused as a whole
@@ -240,6 +245,7 @@ const (
 	Returned  OrderState = "RETURNED"
 	Lost      OrderState = "LOST"
 	Activated OrderState = "ACTIVATED" // an extract showed the card in use
+	Cancelled OrderState = "CANCELLED" // with the hold in which it waited
 )
 
 // Order is one embossing that was accepted.
@@ -270,6 +276,9 @@ type Order struct {
 	Record           []byte // the layout record without its secrets, JSON
 	Decision         []byte // why: rules.Decision.Because, JSON
 	CreatedAt        time.Time
+	// MayBeHeld says, when the order is committed, that its card is kept as it was before: its bureau's files may be held, and a held one cancelled.
+	MayBeHeld bool
+	HoldID    int64 // in which it waits, or was cancelled; 0 for none
 	// Of its bureau file, once planned.
 	BureauFileID int64
 	FileName     string
@@ -398,10 +407,12 @@ type BureauFile struct {
 	LastError    string // why it is not sent, one sentence; "" when nothing is wrong
 }
 
-// Plan is a bureau file to be: it takes the number Sequence and the first Records orders of the recipient's queue.
+// Plan is a bureau file to be: it takes the number Sequence and the first Records orders of the recipient's queue, or
+// exactly those of a hold.
 type Plan struct {
-	File  BureauFile
-	Entry AuditEntry
+	File   BureauFile
+	HoldID int64 // an APPROVED hold of the recipient; 0: the queue
+	Entry  AuditEntry
 }
 
 // FileChange moves an outgoing file from one state to the next.
@@ -441,14 +452,14 @@ type Queue struct {
 
 // Files is what the stages write, release and send need.
 type Files interface {
-	// Queues counts the orders that are in no file of their recipient yet: for a bureau its QUEUED orders, for
+	// Queues counts the orders that are in no file of their recipient yet: for a bureau its QUEUED orders that are in no hold, for
 	// "card-system" the reissue orders that are in a bureau file and in no card system file.
 	Queues(ctx context.Context) ([]Queue, error)
 	// EachQueued gives the first limit (0: all) of them in file order: by SortKey, then UID; for the card system by UID. PAN opened.
 	EachQueued(ctx context.Context, recipient string, limit int64, fn func(*Order) error) error
 	// PlanFile takes the next sequence of the recipient (it must equal File.Sequence, else ErrConflict), stores the
-	// plan and puts the first File.Records queued orders into it, in one transaction. Fewer orders than that, or a name
-	// that was ever used, are ErrConflict. The counter "sequence/<recipient>" moves with it.
+	// plan and puts the first File.Records queued orders, or those of the hold, into it, in one transaction. Fewer orders than that, or a name
+	// that was ever used, are ErrConflict, and so is a hold that is not APPROVED, or planned. The counter "sequence/<recipient>" moves with it.
 	PlanFile(ctx context.Context, p Plan) (int64, error)
 	// CancelFile makes a file that the bureau REFUSED VOID. Its orders that are PLANNED become QUEUED for the bureau's next file, each move
 	// recorded; it gives how many. Any other state is ErrConflict. The number stays used. From and To of c are not looked at.
@@ -503,6 +514,7 @@ type Tally struct {
 type Waiting struct {
 	RunID  string // that accepted them
 	Bureau string
+	Hold   string // name of the hold in which they wait, "" for none
 	Orders int64
 }
 

@@ -153,6 +153,8 @@ type Totals struct {
 	Orders  int64 // all of them
 	InFiles int64 // those whose bureau file is in the ledger
 	InNone  int64 // those that are QUEUED and in no file
+	// Cancelled are those that a cancelled hold took with it.
+	Cancelled int64
 	// StateStrangers are outgoing files, the card system's too, whose state is not the newest step of their history (PLANNED where there is none).
 	StateStrangers int64
 }

@@ -7,8 +7,8 @@ import (
 )
 
 // What an order is and what happens to it, in the words that the ledger and
-// the return files use. An order's state is QUEUED, PLANNED, SENT or the status
-// of an event.
+// the return files use. An order's state is QUEUED, PLANNED, SENT, CANCELLED or
+// the status of an event.
 const (
 	queued    = "QUEUED"
 	planned   = "PLANNED"
@@ -21,6 +21,7 @@ const (
 	returned  = "RETURNED"
 	lost      = "LOST"
 	activated = "ACTIVATED"
+	cancelled = "CANCELLED"
 )
 
 // Happened is one event of a shipment, or of a bureau file as a whole.
@@ -59,7 +60,7 @@ func Follow(state string, history []Happened, e Happened) Turn {
 		return Turn{Known: true}
 	case e.Source == "bureau" && ofRefusedFile(history, e):
 		return beforeRefusal(history, e)
-	case open(state):
+	case open(state) || state == cancelled:
 		return beforeItWasSent(state, e)
 	case closing(e.Status) && closing(state):
 		return closedAgain(state, history, e)
@@ -80,7 +81,7 @@ func Follow(state string, history []Happened, e Happened) Turn {
 // A card of a file that the bureau refused (PLANNED) was made after all; only one
 // that is in no file stays disputed.
 func Take(state string, e Happened) Turn {
-	if state == queued || !closing(e.Status) && step(e.Status) < step(acked) {
+	if state == queued || state == cancelled || !closing(e.Status) && step(e.Status) < step(acked) {
 		return Follow(state, nil, e)
 	}
 	return move(state, e.Status)
@@ -169,7 +170,7 @@ func side(state string) (ackedCards, rejectedCards int) {
 	switch state {
 	case rejected:
 		return 0, 1
-	case queued, planned, sent:
+	case queued, planned, sent, cancelled:
 		return 0, 0
 	}
 	return 1, 0

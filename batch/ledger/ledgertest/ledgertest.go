@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) ledger.Ledger) {
 		{"events", eventPromises},
 		{"answers", answerPromises},
 		{"cancelling", cancelPromises},
+		{"holds", holdPromises},
 		{"disputes", disputePromises},
 		{"under way", underWayPromises},
 		{"outbox", outboxPromises},

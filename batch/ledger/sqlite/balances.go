@@ -84,7 +84,9 @@ func (l *Ledger) Totals(ctx context.Context) (t ledger.Totals, err error) {
 		}{
 			{&t.Orders, "SELECT count(*) FROM orders"},
 			{&t.InFiles, "SELECT coalesce(sum(n), 0) FROM (" + countInFiles + ") g JOIN bureau_files f ON f.id = g.bureau_file_id AND f.recipient <> '" + config.CardSystem + "'"},
-			{&t.InNone, "SELECT count(*) FROM orders INDEXED BY orders_queued WHERE state = 'QUEUED' AND bureau_file_id IS NULL"},
+			{&t.InNone, `SELECT (SELECT count(*) FROM orders INDEXED BY orders_queued WHERE state = 'QUEUED' AND hold_id IS NULL AND bureau_file_id IS NULL) +
+				(SELECT count(*) FROM orders INDEXED BY orders_in_hold WHERE hold_id IS NOT NULL AND state = 'QUEUED' AND bureau_file_id IS NULL)`},
+			{&t.Cancelled, "SELECT count(*) FROM orders INDEXED BY orders_in_hold WHERE hold_id IS NOT NULL AND state = 'CANCELLED'"},
 			{&t.StateStrangers, `SELECT count(*) FROM bureau_files f
 				WHERE f.state <> coalesce((SELECT d.state FROM deliveries d WHERE d.file = f.id ORDER BY d.id DESC LIMIT 1), 'PLANNED')`},
 		} {

@@ -226,7 +226,7 @@ func (l *Ledger) PSNs(ctx context.Context, pan iso.PAN) (psns []int, err error) 
 func (l *Ledger) Expiries(ctx context.Context, cardID int64) (expiries []iso.Expiry, err error) {
 	err = l.read(ctx, fmt.Sprintf("look up the expiries of card %d", cardID), func(conn *sqlite.Conn) error {
 		return each(conn, `SELECT b.expiry FROM orders o INDEXED BY orders_of_card JOIN order_bodies b ON b.id = o.id
-			WHERE o.embossed_card_id = ? ORDER BY o.id`, []any{cardID}, func(r *row) error {
+			WHERE o.embossed_card_id = ? AND o.state <> 'CANCELLED' ORDER BY o.id`, []any{cardID}, func(r *row) error {
 			expiries = append(expiries, iso.Expiry(r.int()))
 			return nil
 		})

@@ -133,11 +133,18 @@ func (l *Ledger) CommitChunk(ctx context.Context, c ledger.Chunk) error {
 				return err
 			}
 		}
+		before, err := readBefore(conn, &c)
+		if err != nil {
+			return err
+		}
 		if err := l.changeCards(conn, &c, run); err != nil {
 			return err
 		}
 		ids, err := l.insertOrders(conn, &c, run)
 		if err != nil {
+			return err
+		}
+		if err := keepBefore(conn, before, ids); err != nil {
 			return err
 		}
 		if err := insertAnswers(conn, &c, run, ids, orderOf); err != nil {

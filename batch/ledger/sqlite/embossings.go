@@ -149,7 +149,7 @@ func readOrders(conn *sqlite.Conn, sorted []int64, histories map[int64]*history)
 		e.UID, e.State, e.answer, e.at = r.text(), r.text(), r.int(), r.time()
 		e.FileID, e.file = e.answer>>32, r.int()
 		h := histories[id]
-		if h == nil {
+		if h == nil || e.State == string(ledger.Cancelled) {
 			return nil
 		}
 		if e.State != string(ledger.Rejected) && r.text() == string(request.Reissue) {

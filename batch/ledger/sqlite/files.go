@@ -40,7 +40,15 @@ func (l *Ledger) PlanFile(ctx context.Context, p ledger.Plan) (id int64, err err
 		if id, err = insertPlan(conn, f, run); err != nil {
 			return err
 		}
-		if err := takeQueued(conn, f, id); err != nil {
+		if p.HoldID != 0 {
+			err = takeHeld(conn, &p, id)
+		} else {
+			err = takeQueued(conn, f, id)
+		}
+		if err == nil {
+			err = forgetBefore(conn, id)
+		}
+		if err != nil {
 			return err
 		}
 		return appendAudit(conn, &p.Entry)
@@ -60,6 +68,23 @@ func insertPlan(conn *sqlite.Conn, f *ledger.BureauFile, run int64) (int64, erro
 		err = fmt.Errorf("%w: the name, or the number %d of %s, was used before", ledger.ErrConflict, f.Sequence, f.Recipient)
 	}
 	return conn.LastInsertRowID(), err
+}
+
+// takeHeld puts the orders of an approved hold into the file. OR ROLLBACK as in takeQueued.
+func takeHeld(conn *sqlite.Conn, p *ledger.Plan, id int64) error {
+	changed, err := exec(conn, "UPDATE holds SET bureau_file_id = ? WHERE id = ? AND bureau = ? AND state = 'APPROVED' AND bureau_file_id IS NULL", id, p.HoldID, p.File.Recipient)
+	if err == nil && changed == 0 {
+		err = fmt.Errorf("%w: the hold is not approved, or in a file already", ledger.ErrConflict)
+	}
+	if err != nil {
+		return err
+	}
+	taken, err := exec(conn, `UPDATE OR ROLLBACK orders SET state = 'PLANNED', bureau_file_id = ?, hold_id = NULL
+		WHERE id IN (SELECT id FROM orders INDEXED BY orders_in_hold WHERE hold_id = ? AND state = 'QUEUED')`, id, p.HoldID)
+	if err == nil && int64(taken) != p.File.Records {
+		err = fmt.Errorf("%w: the hold has %d orders, the plan has %d", ledger.ErrConflict, taken, p.File.Records)
+	}
+	return err
 }
 
 // takeQueued puts the first orders of the queue into the file. OR ROLLBACK

@@ -13,7 +13,7 @@ import (
 )
 
 const requestFileColumns = `f.id, coalesce((SELECT id FROM runs WHERE seq = f.run), ''), f.extract, f.name, f.intake, f.sha256, f.size,
-	f.state, f.code, f.detail, f.rows, f.holds_pan, f.notes, f.final, f.claimed_at`
+	f.state, f.code, f.detail, f.rows, f.holds_pan, f.notes, f.final, f.claimed_at, f.submitter, f.owner, f.approval`
 
 func scanRequestFile(r *row) (ledger.RequestFile, error) {
 	f := ledger.RequestFile{
@@ -22,6 +22,7 @@ func scanRequestFile(r *row) (ledger.RequestFile, error) {
 	}
 	notes := r.text()
 	f.Final, f.ClaimedAt = r.text(), r.time()
+	f.Submitter, f.Owner, f.Approval = r.text(), r.text(), r.text()
 	if notes == "" {
 		return f, nil
 	}
@@ -43,7 +44,7 @@ func requestFileValues(f ledger.RequestFile, run int64) ([]any, error) {
 	}
 	return []any{
 		key(run), f.Extract, f.Name, f.Intake, f.SHA256, f.Size, string(f.State), string(f.Code), f.Detail,
-		f.Rows, f.HoldsPAN, notes, f.Final, f.ClaimedAt,
+		f.Rows, f.HoldsPAN, notes, f.Final, f.ClaimedAt, f.Submitter, f.Owner, f.Approval,
 	}, nil
 }
 
@@ -67,8 +68,8 @@ func (l *Ledger) AddFile(ctx context.Context, f ledger.RequestFile) (id int64, e
 		if err != nil {
 			return err
 		}
-		if _, err := exec(conn, `INSERT INTO request_files (run, extract, name, intake, sha256, size, state, code, detail, rows, holds_pan, notes, final, claimed_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, values...); err != nil {
+		if _, err := exec(conn, `INSERT INTO request_files (run, extract, name, intake, sha256, size, state, code, detail, rows, holds_pan, notes, final, claimed_at,
+			submitter, owner, approval) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, values...); err != nil {
 			return err
 		}
 		id = conn.LastInsertRowID()
@@ -84,23 +85,8 @@ func (l *Ledger) AddFile(ctx context.Context, f ledger.RequestFile) (id int64, e
 // whole where it has one.
 func (l *Ledger) UpdateFile(ctx context.Context, f ledger.RequestFile, answer *ledger.Answer, entry *ledger.AuditEntry) error {
 	return l.write(ctx, fmt.Sprintf("update the record of file %s", f.Name), func(conn *sqlite.Conn) error {
-		run, err := runSeq(conn, f.RunID)
+		run, err := updateFile(conn, f)
 		if err != nil {
-			return err
-		}
-		values, err := requestFileValues(f, run)
-		if err != nil {
-			return err
-		}
-		changed, err := exec(conn, `UPDATE request_files SET run = ?, extract = ?, name = ?, intake = ?, sha256 = ?, size = ?, state = ?, code = ?, detail = ?,
-			rows = ?, holds_pan = ?, notes = ?, final = ?, claimed_at = ? WHERE id = ?`, append(values, f.ID)...)
-		if err != nil {
-			return err
-		}
-		if changed == 0 {
-			return fmt.Errorf("file %d: %w", f.ID, ledger.ErrNotFound)
-		}
-		if err := touchFile(conn, run, f.ID); err != nil {
 			return err
 		}
 		if err := insertFileAnswer(conn, f.ID, run, answer); err != nil {
@@ -108,6 +94,27 @@ func (l *Ledger) UpdateFile(ctx context.Context, f ledger.RequestFile, answer *l
 		}
 		return appendAudit(conn, entry)
 	})
+}
+
+// updateFile replaces the record and gives the number of its run.
+func updateFile(conn *sqlite.Conn, f ledger.RequestFile) (int64, error) {
+	run, err := runSeq(conn, f.RunID)
+	if err != nil {
+		return 0, err
+	}
+	values, err := requestFileValues(f, run)
+	if err != nil {
+		return 0, err
+	}
+	changed, err := exec(conn, `UPDATE request_files SET run = ?, extract = ?, name = ?, intake = ?, sha256 = ?, size = ?, state = ?, code = ?, detail = ?,
+		rows = ?, holds_pan = ?, notes = ?, final = ?, claimed_at = ?, submitter = ?, owner = ?, approval = ? WHERE id = ?`, append(values, f.ID)...)
+	if err == nil && changed == 0 {
+		err = fmt.Errorf("file %d: %w", f.ID, ledger.ErrNotFound)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return run, touchFile(conn, run, f.ID)
 }
 
 // insertFileAnswer writes row 0, the answer to the file as a whole.
@@ -155,6 +162,18 @@ func (l *Ledger) SameContent(ctx context.Context, sha256 string, since time.Time
 	}
 	if len(files) == 0 {
 		return ledger.RequestFile{}, fmt.Errorf("a file with this content: %w", ledger.ErrNotFound)
+	}
+	return files[0], nil
+}
+
+// SameBytes finds an earlier request file with the same bytes.
+func (l *Ledger) SameBytes(ctx context.Context, sha256 string, not int64) (ledger.RequestFile, error) {
+	files, err := l.requestFiles(ctx, "look for a file with the same bytes", "WHERE f.sha256 = ? AND f.id <> ? AND NOT f.extract ORDER BY f.id LIMIT 1", sha256, not)
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("a file with these bytes: %w", ledger.ErrNotFound)
+	}
+	if err != nil {
+		return ledger.RequestFile{}, err
 	}
 	return files[0], nil
 }

@@ -22,7 +22,7 @@ func (l *Ledger) insertOrders(conn *sqlite.Conn, c *ledger.Chunk, run int64) ([]
 	}
 	body, err := conn.Prepare(`INSERT INTO order_bodies (id, pan_sealed, psn, expiry, reason, type, type_derived, shipping_method,
 		expected_delivery, fee, status, old_status, record, decision, reembossing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-		iif(?, (SELECT count(*) FROM orders INDEXED BY orders_of_card WHERE embossed_card_id = ? AND kind = 'reemboss'), 0))`)
+		iif(?, (SELECT count(*) FROM orders INDEXED BY orders_of_card WHERE embossed_card_id = ? AND kind = 'reemboss' AND state <> 'CANCELLED'), 0))`)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (l *Ledger) insertOrderBody(conn *sqlite.Conn, stmt *sqlite.Stmt, o *ledger
 
 // orderColumns are those of orders o joined with order_bodies ob and left
 // joined with bureau_files bf.
-const orderColumns = `o.uid, o.run, o.answer, o.kind, o.card_id, o.embossed_card_id, o.bureau, o.product, o.sort_key, o.state, o.created_at,
+const orderColumns = `o.uid, o.run, o.answer, o.kind, o.card_id, o.embossed_card_id, o.bureau, o.product, o.sort_key, o.state, o.created_at, o.hold_id,
 	ob.pan_sealed, ob.psn, ob.expiry, ob.reason, ob.type, ob.type_derived, ob.shipping_method, ob.expected_delivery, ob.fee, ob.status, ob.old_status,
 	ob.reembossing, ob.record, ob.decision, bf.id, bf.name, bf.sequence, bf.sent_at`
 
@@ -142,6 +142,7 @@ func (l *Ledger) scanOrder(r *row, runs runNames) (*ledger.Order, error) {
 	o.RunID, o.FileID, o.Pos = run, answer>>32, int(answer&maxPos)
 	o.Kind, o.CardID, o.EmbossedCardID = request.Kind(r.text()), r.int(), r.int()
 	o.Bureau, o.Product, o.SortKey, o.State, o.CreatedAt = r.text(), r.text(), r.text(), ledger.OrderState(r.text()), r.time()
+	o.HoldID = r.int()
 	sealed := r.blob()
 	o.PSN, o.Expiry, o.Reason, o.Type, o.TypeDerived = int(r.int()), iso.Expiry(r.int()), int(r.int()), int(r.int()), r.bool()
 	o.ShippingMethod, o.ExpectedDelivery, o.Fee, o.Status, o.OldStatus = int(r.int()), r.text(), r.text(), r.text(), r.text()
@@ -157,7 +158,7 @@ func queuedOrders(recipient string) string {
 	if recipient == config.CardSystem {
 		return " FROM orders o INDEXED BY orders_for_card_system%s WHERE o.kind = 'reissue' AND o.bureau_file_id IS NOT NULL AND o.card_system_file_id IS NULL ORDER BY o.uid LIMIT ?"
 	}
-	return " FROM orders o INDEXED BY orders_queued%s WHERE o.state = 'QUEUED' AND o.bureau = ? ORDER BY o.sort_key, o.uid LIMIT ?"
+	return " FROM orders o INDEXED BY orders_queued%s WHERE o.state = 'QUEUED' AND o.hold_id IS NULL AND o.bureau = ? ORDER BY o.sort_key, o.uid LIMIT ?"
 }
 
 func queueArgs(recipient string, limit int64) []any {
@@ -192,7 +193,7 @@ func (l *Ledger) eachOrder(conn *sqlite.Conn, from string, args []any, fn func(*
 // Queues counts the orders that are in no file of their recipient yet.
 func (l *Ledger) Queues(ctx context.Context) (queues []ledger.Queue, err error) {
 	err = l.read(ctx, "count the queues", func(conn *sqlite.Conn) error {
-		if err := each(conn, "SELECT bureau, count(*) FROM orders INDEXED BY orders_queued WHERE state = 'QUEUED' GROUP BY bureau", nil, func(r *row) error {
+		if err := each(conn, "SELECT bureau, count(*) FROM orders INDEXED BY orders_queued WHERE state = 'QUEUED' AND hold_id IS NULL GROUP BY bureau", nil, func(r *row) error {
 			queues = append(queues, ledger.Queue{Recipient: r.text(), Orders: r.int()})
 			return nil
 		}); err != nil {

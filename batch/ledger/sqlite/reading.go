@@ -205,13 +205,13 @@ func (l *Ledger) Waits(ctx context.Context) (waits []ledger.Waiting, err error) 
 	at := map[ledger.Waiting]int{}
 	err = l.read(ctx, "count the orders that wait", func(conn *sqlite.Conn) error {
 		runs := newRunNames(conn)
-		return each(conn, `SELECT o.run, o.bureau FROM open_cards c JOIN orders o ON o.id = c.order_id AND o.embossed_card_id = c.card_id
-			LEFT JOIN bureau_files f ON f.id = o.bureau_file_id WHERE f.id IS NULL OR f.state = 'PLANNED'`, nil, func(r *row) error {
+		return each(conn, `SELECT o.run, o.bureau, coalesce(h.name, '') FROM open_cards c JOIN orders o ON o.id = c.order_id AND o.embossed_card_id = c.card_id
+			LEFT JOIN bureau_files f ON f.id = o.bureau_file_id LEFT JOIN holds h ON h.id = o.hold_id WHERE f.id IS NULL OR f.state = 'PLANNED'`, nil, func(r *row) error {
 			run, err := runs.id(r.int())
 			if err != nil {
 				return err
 			}
-			w := ledger.Waiting{RunID: run, Bureau: r.text()}
+			w := ledger.Waiting{RunID: run, Bureau: r.text(), Hold: r.text()}
 			i, ok := at[w]
 			if !ok {
 				i = len(waits)

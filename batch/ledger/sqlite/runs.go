@@ -46,8 +46,13 @@ func (l *Ledger) BeginRun(ctx context.Context, at time.Time, date, host, version
 				return err
 			}
 			// What became known outside a run (settled by hand, an extract imported by itself) is told by the next one.
-			if _, err := exec(conn, "UPDATE events SET run = (SELECT seq FROM runs WHERE ended_at IS NULL) WHERE run IS NULL"); err != nil {
-				return err
+			for _, told := range []string{
+				"UPDATE events SET run = (SELECT seq FROM runs WHERE ended_at IS NULL) WHERE run IS NULL",
+				"UPDATE holds SET decided_run = (SELECT seq FROM runs WHERE ended_at IS NULL) WHERE decided_run IS NULL AND state <> 'HELD'",
+			} {
+				if _, err := exec(conn, told); err != nil {
+					return err
+				}
 			}
 		}
 		_, err = one(conn, "SELECT "+runColumns+" FROM runs WHERE ended_at IS NULL", nil, func(r *row) { begun = scanRun(r) })

@@ -113,18 +113,40 @@ func (l *Ledger) CardShipments(ctx context.Context, cardID int64) (shipments []l
 		if err != nil {
 			return err
 		}
-		for _, card := range chainOf(cardID, histories) {
+		add := func(s *ledger.Shipment) { shipments = append(shipments, *s) }
+		chain := chainOf(cardID, histories)
+		for _, card := range chain {
 			reader.orders.BindInt64(1, card)
-			if err := reader.each(func(s *ledger.Shipment) { shipments = append(shipments, *s) }); err != nil {
+			if err := reader.each(add); err != nil {
 				return err
 			}
 		}
-		return nil
+		return l.cancelledOf(conn, chain, add)
 	})
 	slices.SortFunc(shipments, func(a, b ledger.Shipment) int {
 		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.UID, b.UID))
 	})
 	return shipments, err
+}
+
+// cancelledOf gives the cancelled orders that asked for one of the cards and would have replaced it: the chain knows nothing of them any more.
+func (l *Ledger) cancelledOf(conn *sqlite.Conn, chain []int64, add func(*ledger.Shipment)) error {
+	reader, err := l.newShipmentReader(conn, `o.state = 'CANCELLED' AND o.embossed_card_id <> o.card_id AND o.embossed_card_id <> ?2
+		AND o.id IN (SELECT order_id FROM card_before WHERE card_id = ?1)`)
+	if err != nil {
+		return err
+	}
+	for i, card := range chain {
+		reader.orders.BindInt64(1, card)
+		reader.orders.BindInt64(2, 0)
+		if i+1 < len(chain) { // a chain that was asked for by the cancelled card itself has its order already
+			reader.orders.BindInt64(2, chain[i+1])
+		}
+		if err := reader.each(add); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // FileEvents gives the events of a bureau file as a whole.

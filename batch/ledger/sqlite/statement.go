@@ -58,6 +58,26 @@ func (b *binder) key(v int64) {
 	b.stmt.BindInt64(b.at, v)
 }
 
+// maybeText binds NULL for nil.
+func (b *binder) maybeText(v *string) {
+	if v != nil {
+		b.text(*v)
+		return
+	}
+	b.at++
+	b.stmt.BindNull(b.at)
+}
+
+// maybeInt binds NULL for nil.
+func (b *binder) maybeInt(v *int) {
+	if v != nil {
+		b.int(int64(*v))
+		return
+	}
+	b.at++
+	b.stmt.BindNull(b.at)
+}
+
 // row takes a result's columns, one after the other.
 type row struct {
 	stmt *sqlite.Stmt
