@@ -178,7 +178,7 @@ func (g *gathering) readRequestFiles() error {
 			kind = "cards"
 		}
 		g.RequestFiles = append(g.RequestFiles, RequestFile{
-			Name: f.Name, Kind: kind, State: f.State, SHA256: f.SHA256, Code: f.Code, Detail: f.Detail, Rows: f.Rows, Final: f.Final, Notes: f.Notes,
+			Name: f.Name, Kind: kind, State: f.State, SHA256: f.SHA256, Code: f.Code, Detail: f.Detail, Rows: f.Rows, Final: f.Final, SignedBy: f.Submitter, Notes: f.Notes,
 			id: f.ID, ofRun: f.RunID == g.run.ID,
 		})
 	}

@@ -174,6 +174,7 @@ type RequestFile struct {
 	Duplicate int64            `json:"duplicate"`
 	Held      int64            `json:"held"`
 	Final     string           `json:"final,omitempty"`
+	SignedBy  string           `json:"signed_by,omitempty"` // a person of the configuration
 	Notes     []string         `json:"notes,omitempty"`
 
 	id      int64
