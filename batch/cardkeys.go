@@ -56,16 +56,22 @@ func (n *Night) openCardKeys(ctx context.Context) error {
 	}
 	for _, h := range hardware {
 		keys := keysIn(n.Config, h.backend)
-		if len(keys) == 0 {
+		if len(keys) == 0 && !n.pinsIn(h.backend) {
 			continue
 		}
 		opened, err := h.open(ctx, n, keys)
+		if err == nil && n.pinsIn(h.backend) {
+			err = n.openPINs(opened)
+		}
 		if err != nil {
 			_ = n.closeCardKeys()
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			return setup("card keys of backend %s: %w", h.backend, err)
+		}
+		if len(keys) == 0 {
+			continue // PINs only
 		}
 		n.opened = append(n.opened, opened)
 		places = append(places, hsm.Place{Name: h.backend, Keys: named(keys), Backend: opened, Verifier: opened})
@@ -85,7 +91,10 @@ func (n *Night) closeCardKeys() error {
 	for _, o := range n.opened {
 		errs = append(errs, o.Close())
 	}
-	n.opened, n.cardKeys = nil, nil
+	if n.pinModules != nil {
+		errs = append(errs, n.pinModules.Close()) // once more, where they hold card keys too
+	}
+	n.opened, n.cardKeys, n.pinModules, n.pins = nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -160,6 +169,8 @@ func modulesSetting(err error) string {
 		return "payshield.lmk_check"
 	case errors.Is(err, hsm.ErrKCV):
 		return "card_keys"
+	case errors.Is(err, payshield.ErrPINKey):
+		return "pins"
 	case errors.Is(err, hsm.ErrSelfTest):
 		return "payshield.test_key"
 	case errors.Is(err, payshield.ErrTransport):
@@ -180,6 +191,7 @@ func (n *Night) modules(keys map[string]config.CardKey) (payshield.Config, error
 	for name, k := range keys {
 		s.Keys[name] = payshield.Key{Token: iso.NewSecret(k.Token.Reveal()), KCV: k.KCV, Use: payshield.CVK}
 	}
+	n.pinSettings(&s)
 	if p.TLS.CAFile == "" {
 		return s, nil
 	}

@@ -38,18 +38,9 @@ type issuedRow struct {
 // files issued: numbers, expiries and PSNs that it does not have yet. A
 // re-embossing issues nothing new and is not in it.
 func (n *Night) writeCardSystem(ctx context.Context) (int64, error) {
-	queues, err := n.Ledger.Queues(ctx)
-	if err != nil {
+	records, err := n.queuedFor(ctx, config.CardSystem)
+	if err != nil || records == 0 {
 		return 0, err
-	}
-	var records int64
-	for _, q := range queues {
-		if q.Recipient == config.CardSystem {
-			records = q.Orders
-		}
-	}
-	if records == 0 {
-		return 0, nil
 	}
 	key, err := n.recipientKey(n.Config.CardSystem)
 	if err != nil {

@@ -44,12 +44,16 @@ func CheckConfig(ctx context.Context, dir string, o Options) error {
 		c.signer("bureaus."+name, b.Returns)
 	}
 	c.recipient("card_system", n.Config.CardSystem)
+	if n.Config.PINs.Made() {
+		c.recipient("pins", n.Config.PINs.Recipient)
+	}
 	c.secret("notify.mail.password", n.Config.Notify.Mail.Password)
 	for i, w := range n.Config.Notify.Webhooks {
 		c.secret(fmt.Sprintf("notify.webhooks[%d].secret", i), w.Secret)
 	}
 	c.secret("events.webhook.secret", n.Config.Events.Webhook.Secret)
 	if len(c.found) == 0 { // what only all of it together shows
+		n.tellPINsDue()
 		if err := n.openKeys(); err != nil {
 			return err
 		}
@@ -74,6 +78,9 @@ func (n *Night) checkKeys(form config.Mistakes) error {
 		c.recipient("bureaus."+name, b.Recipient)
 	}
 	c.recipient("card_system", n.Config.CardSystem)
+	if n.Config.PINs.Made() {
+		c.recipient("pins", n.Config.PINs.Recipient)
+	}
 	found := slices.DeleteFunc(c.found, func(m config.Mistake) bool {
 		section := m.Path[:max(strings.LastIndexByte(m.Path, '.'), 0)]
 		return slices.ContainsFunc(form, func(f config.Mistake) bool {
@@ -139,7 +146,7 @@ func (c *configCheck) ownKeys() {
 func (c *configCheck) hardware(ctx context.Context) {
 	for _, h := range hardware {
 		keys := keysIn(c.n.Config, h.backend)
-		if len(keys) == 0 {
+		if len(keys) == 0 && !c.n.pinsIn(h.backend) {
 			continue
 		}
 		opened, err := h.open(ctx, c.n, keys)

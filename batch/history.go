@@ -125,7 +125,7 @@ func (n *Night) fileNames(ctx context.Context) (fileNames, error) {
 	}
 	sent, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{Brief: true})
 	for _, f := range sent {
-		if f.Recipient != config.CardSystem {
+		if !config.Reserved(f.Recipient) {
 			names.sent[f.ID] = f.Name
 		}
 	}

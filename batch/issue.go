@@ -133,6 +133,11 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 	if plan.NewPAN && plan.OldStatus != "" {
 		order.OldStatus = plan.OldStatus
 	}
+	if plan.NewPAN && product.NewPIN {
+		var sentence string
+		order.NewPIN, sentence = n.newPIN()
+		dec.Message += " " + sentence
+	}
 	c.Orders = append(c.Orders, order)
 	for name, value := range moved {
 		d.ranges[name] = value

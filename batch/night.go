@@ -29,6 +29,7 @@ import (
 
 	"reemboss/batch/config"
 	"reemboss/batch/hsm"
+	"reemboss/batch/hsm/payshield"
 	"reemboss/batch/issue"
 	"reemboss/batch/ledger"
 	"reemboss/batch/notify"
@@ -63,9 +64,11 @@ type Night struct {
 
 	chunk      int // rows decided and committed together
 	keyset     *hsm.Keyset
-	software   hsm.Backend // nil without keys of backend software
-	cardKeys   *hsm.Route  // every card key at its place; nil until a run begins
-	opened     []openKeys  // tokens and modules
+	software   hsm.Backend    // nil without keys of backend software
+	cardKeys   *hsm.Route     // every card key at its place; nil until a run begins
+	opened     []openKeys     // tokens and modules
+	pins       payshield.PINs // nil without PIN files
+	pinModules io.Closer      // what pins works in
 	policy     *rules.Policy
 	layouts    map[string]*bureauLayout
 	ranges     map[string]*panRange

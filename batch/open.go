@@ -249,6 +249,9 @@ func (n *Night) openLedger(ctx context.Context, change bool) error {
 // recipients are all who get files, in the order of their names.
 func (n *Night) recipients() []string {
 	list := []string{config.CardSystem}
+	if n.Config.PINs.Made() {
+		list = append(list, config.PINRecipient)
+	}
 	for name := range n.Config.Bureaus {
 		list = append(list, name)
 	}

@@ -99,6 +99,7 @@ func (n *Night) extra(ctx context.Context) (report.Extra, error) {
 		e.Bureaus[name] = report.Bureau{Name: b.Name, Acknowledges: b.Acknowledges, Waits: waits, Calendar: n.policy.Calendar(name), SLA: b.SLA}
 	}
 	e.Bureaus[config.CardSystem] = report.Bureau{Name: "card system", Waits: n.waiting[config.CardSystem]}
+	e.Bureaus[config.PINRecipient] = report.Bureau{Name: "PIN files", Waits: n.waiting[config.PINRecipient]}
 	if why := n.waiting[config.CardSystem]; why != "" {
 		e.NeedsPerson = append(e.NeedsPerson, report.Need{What: "the card system's file is not written", Why: why, Command: "reemboss config check"})
 	}

@@ -81,7 +81,7 @@ func (r *returnReader) prepare(ctx context.Context, name string) (*returns.Forma
 		}
 		r.files = &sentFiles{map[string]*ledger.BureauFile{}, map[string]*ledger.BureauFile{}, map[int64]*ledger.BureauFile{}}
 		for i := range files {
-			if files[i].Recipient != config.CardSystem {
+			if !config.Reserved(files[i].Recipient) {
 				r.files.put(&files[i])
 			}
 		}

@@ -157,8 +157,13 @@ func (n *Night) sendOne(ctx context.Context, f ledger.BureauFile, sessions map[s
 }
 
 func (n *Night) recipient(name string) (config.Recipient, error) {
-	if name == config.CardSystem {
+	switch {
+	case name == config.CardSystem:
 		return n.Config.CardSystem, nil
+	case name == config.PINRecipient && n.Config.PINs.Made():
+		return n.Config.PINs.Recipient, nil
+	case name == config.PINRecipient:
+		return config.Recipient{}, errNoPINs
 	}
 	b, ok := n.Config.Bureaus[name]
 	if !ok {

@@ -36,6 +36,7 @@ type head struct {
 	Client   string      `json:"client,omitempty"`
 	Key      string      `json:"recipient_key"` // armoured public key
 	Compress bool        `json:"compress,omitempty"`
+	PINs     *pinHead    `json:"pins,omitempty"` // of a PIN file
 }
 
 // write plans and writes a sealed file for each recipient whose orders wait.
@@ -45,6 +46,9 @@ type head struct {
 // crash left without its state WRITTEN is discarded and made again.
 func (n *Night) write(ctx context.Context) (int64, error) {
 	if err := n.marks.raise(ctx, n.Ledger); err != nil {
+		return 0, err
+	}
+	if err := n.placePINFiles(ctx); err != nil {
 		return 0, err
 	}
 	planned, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{States: []ledger.BureauFileState{ledger.Planned}})
@@ -64,7 +68,7 @@ func (n *Night) write(ctx context.Context) (int64, error) {
 	}
 	sort.Slice(queues, func(i, j int) bool { return queues[i].Recipient < queues[j].Recipient })
 	for _, q := range queues {
-		if q.Recipient == config.CardSystem {
+		if config.Reserved(q.Recipient) {
 			continue
 		}
 		count, err := n.writeBureau(ctx, q)
@@ -73,9 +77,14 @@ func (n *Night) write(ctx context.Context) (int64, error) {
 			return items, err
 		}
 	}
-	// The card system is told after the bureaus' files are planned: it learns their names.
-	count, err := n.writeCardSystem(ctx)
-	return items + count, err
+	// The card system is told after the bureaus' files are planned: it learns their names. PINs are for cards that are made.
+	for _, own := range []func(context.Context) (int64, error){n.writeCardSystem, n.writePINFile} {
+		count, err := own(ctx)
+		if items += count; err != nil {
+			return items, err
+		}
+	}
+	return items, nil
 }
 
 // writeBureau makes the files of one bureau. What keeps it from that is told with what waits; the other bureaus go on.
@@ -183,7 +192,7 @@ func (n *Night) plan(ctx context.Context, f ledger.BureauFile, h head, key *bure
 func (n *Night) planDigest(ctx context.Context, f ledger.BureauFile, h head, orders eachOrder) (string, error) {
 	var sums [2]string
 	for i := range sums {
-		if i > 0 && (len(n.opened) == 0 || f.Recipient == config.CardSystem) {
+		if i > 0 && (len(n.opened) == 0 || config.Reserved(f.Recipient)) {
 			break
 		}
 		digest := n.keyset.NewDigest("file")
@@ -221,8 +230,11 @@ func countProducts(orders eachOrder) (int64, error) {
 
 // clearText makes the clear text of a file, records streaming from the ledger, into w. twin, if any, gets the masked copy.
 func (n *Night) clearText(ctx context.Context, f ledger.BureauFile, h head, orders eachOrder, w, twin io.Writer) error {
-	if f.Recipient == config.CardSystem {
+	switch f.Recipient {
+	case config.CardSystem:
 		return writeCardSystemText(f, orders, w)
+	case config.PINRecipient: // all but its PINs
+		return n.writePINText(ctx, f, h, orders, nil, w)
 	}
 	lay, err := layout.Compile(layoutName(f.Layout), f.LayoutText)
 	if err != nil {
@@ -357,27 +369,35 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 		return nil
 	}
 	path := filepath.Join(n.Outbox(f.Recipient), f.Name)
+	if f.Recipient == config.PINRecipient {
+		if err := n.samePINKeys(f, h); err != nil {
+			n.wait(f.Recipient, err.Error())
+			return nil
+		}
+		path += unsettled
+	}
 	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("make the outbox: %w", err)
 	}
 	if err := durable.Sweep(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("clear the outbox: %w", err)
 	}
-	orders := func(fn func(*ledger.Order) error) error { return n.Ledger.EachFileOrder(ctx, f.ID, fn) }
-	digest := n.keyset.NewDigest("file")
+	text := n.textOf(ctx, f, h)
 	sealedSum, size := sha256.New(), int64(0)
 	n.at("write/bytes")
 	err = n.withTwin(f, func(twin io.Writer) error {
 		return durable.Write(path, func(w io.Writer) error {
 			counted := &countingWriter{w: io.MultiWriter(w, sealedSum)}
-			err := n.seal(counted, f, h, key, func(clear io.Writer) error {
-				return n.clearText(ctx, f, h, orders, io.MultiWriter(clear, digest), twin)
-			})
+			err := n.seal(counted, f, h, key, func(clear io.Writer) error { return text.write(clear, twin) })
 			size = counted.n
 			n.at("write/sealed") // all bytes are there, under no name yet
 			return err
 		})
 	})
+	if errors.Is(err, errPINs) {
+		n.wait(f.Recipient, err.Error())
+		return nil
+	}
 	if errors.Is(err, hsm.ErrNoKey) {
 		n.wait(f.Recipient, err.Error()+"; put the key back into card_keys and the keyset")
 		return nil
@@ -385,7 +405,7 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", f.Name, err)
 	}
-	if got := hex.EncodeToString(digest.Sum(nil)); got != f.PlainDigest {
+	if got := hex.EncodeToString(text.planned.Sum(nil)); got != f.PlainDigest {
 		_ = durable.Remove(path)
 		return fmt.Errorf("write %s: the records no longer give the digest of the plan; nothing is sent. The ledger was changed, or what computes the card verification values gave others than at planning: look at the HSM first", f.Name)
 	}
@@ -393,10 +413,18 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 	if err := frozen(path, size, sum); err != nil {
 		return fmt.Errorf("write %s: %w", f.Name, err)
 	}
-	n.at("write/written")
-	return n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{ledger.Planned}, To: ledger.Written,
+	change := ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{ledger.Planned}, To: ledger.Written,
 		At: n.Now(), RunID: n.run.ID, Size: size, SHA256: sum,
-		Entry: n.audit("file.written", f.Name, fmt.Sprintf("%d bytes sealed, SHA-256 %s", size, sum))})
+		Entry: n.audit("file.written", f.Name, fmt.Sprintf("%d bytes sealed, SHA-256 %s", size, sum))}
+	if text.whole != nil {
+		change.PlainDigest = hex.EncodeToString(text.whole.Sum(nil))
+	}
+	n.at("write/written")
+	if err := n.Ledger.ChangeFile(ctx, change); err != nil || text.whole == nil {
+		return err
+	}
+	n.at("write/frozen")
+	return n.placePINFile(f)
 }
 
 // plannedKey is the key that the plan froze. Where that copy has expired, the
@@ -433,7 +461,7 @@ func (n *Night) seal(w io.Writer, f ledger.BureauFile, h head, key *bureau.Key, 
 
 // withTwin runs fill with a writer for the masked twin of a bureau file, which becomes <file>.masked.<ext> in the reports of the run.
 func (n *Night) withTwin(f ledger.BureauFile, fill func(twin io.Writer) error) error {
-	if f.Recipient == config.CardSystem {
+	if config.Reserved(f.Recipient) {
 		return fill(nil)
 	}
 	path := filepath.Join(n.Reports(n.run.ID), twinName(f.Name))

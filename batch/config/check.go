@@ -37,6 +37,7 @@ func (c *checker) all() {
 	c.routing()
 	c.bureaus()
 	c.cardSystem()
+	c.pins()
 	c.keys()
 	c.submits()
 	c.headers()

@@ -39,6 +39,8 @@ func (c *checker) bureaus() {
 		switch {
 		case key == CardSystem:
 			c.wrong(at, "%q is the name of the card system among the recipients; give the bureau another name", key)
+		case key == PINRecipient:
+			c.wrong(at, "%q is the name of whoever gets the PIN files among the recipients; give the bureau another name", key)
 		case !bureauName.MatchString(key):
 			c.wrong(at, "%q cannot name a bureau (it becomes a folder); use 1 to 40 small letters, digits, hyphens and underscores", key)
 		}

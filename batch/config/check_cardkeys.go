@@ -27,7 +27,7 @@ func (c *checker) cardKeys() {
 		inModule = inModule || k.Backend == PayShieldKeys
 	}
 	c.pkcs11(inToken)
-	c.payShield(inModule)
+	c.payShield(inModule || c.PINs.Made())
 }
 
 // label is what an object or a token is called: printable ASCII, because tokens differ in what else they keep.

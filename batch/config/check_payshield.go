@@ -14,16 +14,29 @@ import (
 // tokenForm is a double-length key under a variant LMK, or a key block.
 var tokenForm = regexp.MustCompile(`^(U[0-9A-F]{32}|S[0-9A-Za-z]{17,511})$`)
 
+const tokenMeaning = "the key as the module exported it: U and 32 hexadecimal digits in capitals, or a key block that begins with S"
+
 // keyToken checks what the module knows a key by.
 func (c *checker) keyToken(path string, k CardKey) {
 	at, token := join(path, "token"), k.Token.Reveal()
-	const meaning = "the key as the module exported it: U and 32 hexadecimal digits in capitals, or a key block that begins with S"
 	switch {
 	case k.Backend != PayShieldKeys && token != "":
 		c.wrong(at, "is for backend: payshield; this key's backend is %s: take the token out, or change the backend", k.Backend)
-	case k.Backend == PayShieldKeys && c.need(at, token, meaning) && !tokenForm.MatchString(token):
-		c.wrong(at, "its %d characters are no such token; write %s", len(token), meaning)
+	case k.Backend == PayShieldKeys:
+		c.token(at, k.Token)
 	}
+}
+
+// token checks the form of a token, which is never repeated.
+func (c *checker) token(at string, t KeyToken) bool {
+	if !c.need(at, t.Reveal(), tokenMeaning) {
+		return false
+	}
+	if !tokenForm.MatchString(t.Reveal()) {
+		c.wrong(at, "its %d characters are no such token; write %s", len(t.Reveal()), tokenMeaning)
+		return false
+	}
+	return true
 }
 
 // Limits of the client's settings.
@@ -58,6 +71,7 @@ func (c *checker) payShield(used bool) {
 	if p.LMK != "" {
 		c.form(join(path, "lmk"), p.LMK, lmkIdentifier, "the LMK's identifier, two digits (in quotes)")
 	}
+	c.pinLength(join(path, "pin_length"), p.PINLength)
 	c.testKey(join(path, "test_key"), p.TestKey)
 	c.payShieldTLS(join(path, "tls"), p.TLS, used)
 	c.within(join(path, "header_length"), int64(p.HeaderLength), leastHeader, longestHeader, "the characters of the message header, as set in the module")

@@ -20,6 +20,12 @@ const (
 // CardSystem is the reserved name of the card system among the recipients of files.
 const CardSystem = "card-system"
 
+// PINRecipient is the reserved name of whoever gets the PIN files ([PINs]) among the recipients of files.
+const PINRecipient = "pins"
+
+// Reserved says that a recipient of files is none of the bureaus.
+func Reserved(recipient string) bool { return recipient == CardSystem || recipient == PINRecipient }
+
 // Config is the whole configuration with every default filled in.
 type Config struct {
 	Environment       string              `yaml:"environment"`
@@ -135,6 +141,9 @@ const (
 	NoPINs        = "none"      // of [PINs]: PINs are due, and nobody here makes them
 )
 
+// Made says that PINs are made here and go out in PIN files.
+func (p PINs) Made() bool { return p.Backend == PayShieldKeys }
+
 // PKCS11 is the token that holds the card keys of backend pkcs11.
 type PKCS11 struct {
 	Module   string        `yaml:"module"`   // absolute path of the vendor's library
@@ -155,6 +164,7 @@ type PayShield struct {
 	HeaderLength   int           `yaml:"header_length"` // characters of the message header, as set in the module
 	LMK            string        `yaml:"lmk"`           // identifier of the LMK, two digits; "": the port's
 	LMKCheck       string        `yaml:"lmk_check"`     // check value of the LMK, 6 to 16 hex digits
+	PINLength      int           `yaml:"pin_length"`    // characters of a PIN under the LMK, as the module's security settings say: 5 to 13, or 33 under an AES LMK
 	TestKey        string        `yaml:"test_key"`      // of CardKeys: the one that holds the public test pair; "" for none
 	TLS            PayShieldTLS  `yaml:"tls"`
 	Connections    int           `yaml:"connections"`     // to all modules together
@@ -460,7 +470,7 @@ type PINs struct {
 	Recipient `yaml:",inline"`
 	Backend   string   `yaml:"backend"`   // none or payshield
 	Length    int      `yaml:"length"`    // digits of a PIN, 4 to 12
-	Format    string   `yaml:"format"`    // of the PIN block, the module's code: 01 is ISO 9564-1 format 0
+	Format    string   `yaml:"format"`    // of the PIN block, the module's code: 01 is ISO 9564-1 format 0, 47 is format 3
 	ZPK       KeyToken `yaml:"zpk"`       // zone PIN key shared with the recipient, encrypted under the module's LMK
 	ZPKCheck  string   `yaml:"zpk_check"` // its check value, six hex digits
 	PVK       KeyToken `yaml:"pvk"`       // PIN verification key pair, likewise

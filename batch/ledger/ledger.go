@@ -248,6 +248,16 @@ const (
 	Cancelled OrderState = "CANCELLED" // with the hold in which it waited
 )
 
+// NewPIN says whether an order's card needs a new PIN, and where it comes from.
+type NewPIN string
+
+// Kinds of new PINs. They are decided with the order and stay, whatever the configuration says later.
+const (
+	NoNewPIN  NewPIN = ""     // the number is kept, and the PIN with it; or the product has none
+	PINInFile NewPIN = "file" // made here, once, for a PIN file
+	PINDue    NewPIN = "due"  // somebody else makes it
+)
+
 // Order is one embossing that was accepted.
 type Order struct {
 	UID              string // 20 characters, rising with time, unique for ever
@@ -272,6 +282,7 @@ type Order struct {
 	Fee              string
 	Status           string // of the embossed card after the order
 	OldStatus        string // of the requested card after the order
+	NewPIN           NewPIN
 	Reembossing      int    // the how-manieth re-embossing of its card this is, from 1; 0 for a reissue; counted by the ledger
 	Record           []byte // the layout record without its secrets, JSON
 	Decision         []byte // why: rules.Decision.Because, JSON
@@ -382,10 +393,10 @@ const (
 	Void      BureauFileState = "VOID"      // cancelled: its number is used up and stands for nothing; its orders went to a later file
 )
 
-// BureauFile is a sealed file for a bureau or for the card system.
+// BureauFile is a sealed file for a bureau, for the card system or for whoever gets the PINs.
 type BureauFile struct {
 	ID           int64
-	Recipient    string // bureau or "card-system"
+	Recipient    string // bureau, "card-system" or "pins"
 	Sequence     int64  // from 1, no gap, no repeat
 	Name         string
 	State        BureauFileState
@@ -395,7 +406,7 @@ type BureauFile struct {
 	Layout       string // name and version
 	LayoutText   []byte // the description itself, so that a later configuration cannot change the file
 	Head         []byte // JSON: what the layout's header needs, fixed in the plan
-	PlainDigest  string // keyed digest of the clear text
+	PlainDigest  string // keyed digest of the clear text; of a PIN file until it is Written, of all but its PINs
 	RecipientKey string // fingerprint
 	SigningKey   string // fingerprint
 	Size         int64  // sealed bytes
@@ -424,13 +435,17 @@ type FileChange struct {
 	RunID  string
 	// Size and SHA256 are stored when To is Written, where both are needed and may not differ from those of an earlier
 	// time (ErrConflict). Evidence, SentAt and SentRunID are stored when To is Sent, where Evidence is needed; the orders
-	// of a bureau's file become SENT. A card system file changes no order.
+	// of a bureau's file become SENT. A card system file and a PIN file change no order.
 	Size     int64
 	SHA256   string
 	Evidence []byte
-	Error    string // becomes LastError
-	Reason   string // a person's, for resend and resolve
-	Entry    *AuditEntry
+	// PlainDigest replaces the plan's when a PIN file becomes Written: PINs are made with the bytes, so that only then
+	// the whole text has one. It is needed there, may not differ from that of an earlier time (ErrConflict), and is
+	// refused for any other file.
+	PlainDigest string
+	Error       string // becomes LastError
+	Reason      string // a person's, for resend and resolve
+	Entry       *AuditEntry
 }
 
 // Delivery is one step in the history of an outgoing file.
@@ -453,9 +468,10 @@ type Queue struct {
 // Files is what the stages write, release and send need.
 type Files interface {
 	// Queues counts the orders that are in no file of their recipient yet: for a bureau its QUEUED orders that are in no hold, for
-	// "card-system" the reissue orders that are in a bureau file and in no card system file.
+	// "card-system" the reissue orders that are in a bureau file and in no card system file, for "pins" those of
+	// PINInFile that are in a bureau file and in no PIN file.
 	Queues(ctx context.Context) ([]Queue, error)
-	// EachQueued gives the first limit (0: all) of them in file order: by SortKey, then UID; for the card system by UID. PAN opened.
+	// EachQueued gives the first limit (0: all) of them in file order: by SortKey, then UID; for the card system and for PINs by UID. PAN opened.
 	EachQueued(ctx context.Context, recipient string, limit int64, fn func(*Order) error) error
 	// PlanFile takes the next sequence of the recipient (it must equal File.Sequence, else ErrConflict), stores the
 	// plan and puts the first File.Records queued orders, or those of the hold, into it, in one transaction. Fewer orders than that, or a name
@@ -533,6 +549,8 @@ type Reading interface {
 	Waits(ctx context.Context) ([]Waiting, error)
 	// WrittenOf counts the orders accepted in acceptedIn ("" any) that stand in bureau files written (state beyond PLANNED) in or before now; per bureau.
 	WrittenOf(ctx context.Context, acceptedIn string) (map[string]int64, error)
+	// NewPINs counts the orders accepted in a run that need a new PIN, by where it comes from.
+	NewPINs(ctx context.Context, acceptedIn string) (map[NewPIN]int64, error)
 }
 
 // AuditEntry is one line of the audit chain.

@@ -133,13 +133,13 @@ func (g *gathering) age() {
 		return ages[bureau]
 	}
 	for name := range g.extra.Bureaus {
-		if name != config.CardSystem {
+		if !config.Reserved(name) {
 			of(name)
 		}
 	}
 	for i := range g.files {
 		f := &g.files[i]
-		if f.Recipient == config.CardSystem || f.SentAt.IsZero() || g.laterSent(f) {
+		if config.Reserved(f.Recipient) || f.SentAt.IsZero() || g.laterSent(f) {
 			continue
 		}
 		of(f.Recipient).add(g.extra.Bureaus[f.Recipient], f, g.balances[f.ID].ByState, g.run.StartedAt)

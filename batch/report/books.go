@@ -78,7 +78,7 @@ func AllFiles(ctx context.Context, l Ledger) ([]BureauFile, error) {
 	}
 	list := []BureauFile{}
 	for i := range b.files {
-		if f := &b.files[i]; f.Recipient != config.CardSystem {
+		if f := &b.files[i]; !config.Reserved(f.Recipient) {
 			list = append(list, b.show(f))
 		}
 	}
@@ -103,7 +103,7 @@ func outstanding(f *ledger.BureauFile, b ledger.FileBalance) int64 {
 
 // show gives a file with its balance. Sent is what the plan of the file says,
 // the rest what events and orders say: the sides must agree. A card system
-// file has no orders of its own, and nobody answers it.
+// file and a PIN file have no orders of their own, and nobody answers them.
 func (b *books) show(f *ledger.BureauFile) BureauFile {
 	shown := BureauFile{
 		Bureau: f.Recipient, Name: f.Name, Sequence: f.Sequence, Records: f.Records, Size: f.Size, SHA256: f.SHA256, State: f.State, RunID: f.RunID, Error: f.LastError,
@@ -112,7 +112,7 @@ func (b *books) show(f *ledger.BureauFile) BureauFile {
 		at := f.SentAt.UTC()
 		shown.SentAt = &at
 	}
-	if f.Recipient == config.CardSystem {
+	if config.Reserved(f.Recipient) {
 		shown.Balanced = true
 		if f.State == ledger.Sent {
 			shown.Sent, shown.Outstanding = f.Records, f.Records
@@ -188,16 +188,20 @@ func contradictions(f *ledger.BureauFile, b ledger.FileBalance, differing int64)
 func (g *gathering) listFiles() (err error) {
 	for i := range g.files {
 		f := &g.files[i]
-		open := f.Recipient != config.CardSystem && g.open(f)
-		if f.Recipient != config.CardSystem && (open || g.touched[f.ID] || g.run.StartedAt.Sub(f.SentAt) < detailDays*24*time.Hour) {
+		open := !config.Reserved(f.Recipient) && g.open(f)
+		if !config.Reserved(f.Recipient) && (open || g.touched[f.ID] || g.run.StartedAt.Sub(f.SentAt) < detailDays*24*time.Hour) {
 			if g.differing[f.ID], err = g.ledger.Differing(g.ctx, f.ID); err != nil {
 				return err
 			}
 		}
 		switch {
-		case f.Recipient == config.CardSystem:
+		case config.Reserved(f.Recipient):
 			if g.ofThisRun(f) || f.State != ledger.Sent && f.State != ledger.Void {
-				g.CardSystemFiles = append(g.CardSystemFiles, g.show(f))
+				list := &g.CardSystemFiles
+				if f.Recipient == config.PINRecipient {
+					list = &g.PINFiles
+				}
+				*list = append(*list, g.show(f))
 			}
 			continue
 		case g.ofThisRun(f), g.touched[f.ID], f.State != ledger.Sent && f.State != ledger.Void, !g.show(f).Balanced:
@@ -295,7 +299,7 @@ func (g *gathering) writtenHere(f *ledger.BureauFile) bool {
 func (g *gathering) filesWritten() []*ledger.BureauFile {
 	var files []*ledger.BureauFile
 	for i := range g.files {
-		if f := &g.files[i]; f.Recipient != config.CardSystem && g.writtenHere(f) {
+		if f := &g.files[i]; !config.Reserved(f.Recipient) && g.writtenHere(f) {
 			files = append(files, f)
 		}
 	}

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ func (b *book) needs(r *Reconciliation) error {
 }
 
 func (b *book) files(r *Reconciliation) error {
-	files := append(r.ListedFiles(), r.CardSystemFiles...)
+	files := slices.Concat(r.ListedFiles(), r.CardSystemFiles, r.PINFiles)
 	return b.sheet("Files", []column{
 		{"bureau", 13, words}, {"name", 42, words}, {"sequence", 13, numbers}, {"state", 13, words}, {"sent at", 20, words}, {"records", 12, numbers}, {"sent", 10, numbers},
 		{"acknowledged", 17, numbers}, {"rejected", 12, numbers}, {"outstanding", 15, numbers}, {"moved", 11, numbers}, {"balance", 17, words}, {"size", 13, numbers},

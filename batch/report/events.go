@@ -75,6 +75,7 @@ type ReissueEvent struct {
 	ResponseDescription  string `json:"response_description"`
 	OldCardStatus        string `json:"old_card_status,omitempty"`
 	NewCardStatus        string `json:"new_card_status,omitempty"`
+	NewPIN               string `json:"new_pin,omitempty"` // file: a PIN file has it; due: somebody else makes it; empty: none is needed
 }
 
 // EmbossingEvent is the data of cards.embossing.v1: one record of a bureau

@@ -68,7 +68,7 @@ func gather(ctx context.Context, l Ledger, runID string, extra Extra, s sinks) (
 		RunID: run.ID, Date: run.Date, StartedAt: run.StartedAt, Host: run.Host, Version: run.Version, Starts: run.Starts,
 	}}
 	for _, step := range []func() error{
-		g.countAnswers, g.countOrders, g.readBureauFiles, g.readRequestFiles, g.walkAnswers, g.countProducts, g.walkRecords,
+		g.countAnswers, g.countOrders, g.readBureauFiles, g.countPINs, g.readRequestFiles, g.walkAnswers, g.countProducts, g.walkRecords,
 		g.walkEvents, g.readReturns, g.readStages, g.listFiles, g.readWhole,
 	} {
 		if err := step(); err != nil {
@@ -279,7 +279,7 @@ func (g *gathering) readStages() error {
 func (g *gathering) countBureaus() {
 	bureaus := map[string]*BureauCount{}
 	for name := range g.extra.Bureaus {
-		if name != config.CardSystem {
+		if !config.Reserved(name) {
 			at(bureaus, name)
 		}
 	}
@@ -295,7 +295,7 @@ func (g *gathering) countBureaus() {
 		at(bureaus, w.Bureau).Waiting += w.Orders
 	}
 	for i := range g.files {
-		if f := &g.files[i]; f.Recipient != config.CardSystem && f.SentRunID == g.run.ID && sentOnce(f) {
+		if f := &g.files[i]; !config.Reserved(f.Recipient) && f.SentRunID == g.run.ID && sentOnce(f) {
 			at(bureaus, f.Recipient).Sent += f.Records
 		}
 	}
@@ -327,6 +327,7 @@ func (g *gathering) fillEmpty() {
 	notNil(&g.Files)
 	notNil(&g.OpenFiles)
 	notNil(&g.CardSystemFiles)
+	notNil(&g.PINFiles)
 	notNil(&g.RequestFiles)
 	notNil(&g.ByBureau)
 	notNil(&g.ByReason)

@@ -29,6 +29,7 @@ func (g *gathering) look() {
 			g.Notes = append(g.Notes, f.Name+": "+note)
 		}
 	}
+	g.lookAtPINs()
 	for _, k := range g.extra.Keys {
 		g.KeyExpiry = append(g.KeyExpiry, g.keyWarning(k))
 	}
@@ -118,6 +119,7 @@ func (g *gathering) judge() error {
 	for _, w := range g.Waits {
 		g.needWait(w)
 	}
+	g.needPINs()
 	for _, f := range g.RequestFiles {
 		g.needRequestFile(f)
 	}
@@ -206,7 +208,7 @@ func (g *gathering) sentNow() (cards, files int64) {
 		if f.State == ledger.Refused || f.State == ledger.Undecided {
 			continue
 		}
-		if f.Recipient != config.CardSystem && f.SentRunID == g.run.ID && sentOnce(f) {
+		if !config.Reserved(f.Recipient) && f.SentRunID == g.run.ID && sentOnce(f) {
 			cards, files = cards+f.Records, files+1
 		}
 	}

@@ -63,7 +63,7 @@ type Manifest struct {
 // retention ended); its size and hash are then not known.
 type ManifestFile struct {
 	Path   string `json:"path"` // relative to the workspace, with slashes
-	Kind   string `json:"kind"` // report, result, request_file, bureau_file, card_system_file, masked_twin
+	Kind   string `json:"kind"` // report, result, request_file, bureau_file, card_system_file, pin_file, masked_twin
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256,omitempty"`
 	Count  int64  `json:"count"`
@@ -172,8 +172,11 @@ func (m *Manifest) addFrozen(f ledger.BureauFile) {
 		return
 	}
 	kind := "bureau_file"
-	if f.Recipient == config.CardSystem {
+	switch f.Recipient {
+	case config.CardSystem:
 		kind = "card_system_file"
+	case config.PINRecipient:
+		kind = "pin_file"
 	}
 	m.Files = append(m.Files, ManifestFile{Path: "outbox/" + f.Recipient + "/" + f.Name, Kind: kind, Size: f.Size, SHA256: f.SHA256, Count: f.Records})
 }

@@ -28,6 +28,8 @@ type memory struct {
 	problems []ledger.Problem
 	cards    map[int64]*ledger.Known
 	waits    []ledger.Waiting
+	pins     map[ledger.NewPIN]int64
+	queues   []ledger.Queue
 	written  map[string]int64
 	moved    map[int64]int64                  // by bureau file
 	steps    map[int64]ledger.BureauFileState // the last one of a file's history, where it is not its state
@@ -77,7 +79,7 @@ func (m *memory) EachFileOrder(_ context.Context, id int64, fn func(*ledger.Orde
 func (m *memory) FileBalances(context.Context) (map[int64]ledger.FileBalance, error) {
 	balances := map[int64]ledger.FileBalance{}
 	for _, f := range m.sealed {
-		if f.Recipient == config.CardSystem {
+		if config.Reserved(f.Recipient) {
 			continue
 		}
 		b := ledger.FileBalance{FileID: f.ID, Records: f.Records, Moved: m.moved[f.ID], ByState: map[ledger.OrderState]int64{}}
@@ -313,6 +315,10 @@ func (m *memory) Tallies(context.Context, string) ([]ledger.Tally, error) {
 }
 
 func (m *memory) Waits(context.Context) ([]ledger.Waiting, error) { return m.waits, nil }
+func (m *memory) NewPINs(context.Context, string) (map[ledger.NewPIN]int64, error) {
+	return m.pins, nil
+}
+func (m *memory) Queues(context.Context) ([]ledger.Queue, error) { return m.queues, nil }
 func (m *memory) WrittenOf(context.Context, string) (map[string]int64, error) {
 	return m.written, nil
 }

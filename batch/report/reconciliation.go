@@ -34,6 +34,10 @@ type Reconciliation struct {
 	Written   int64 `json:"written"` // of the orders accepted in this run
 	Waiting   int64 `json:"waiting"` // likewise
 
+	PINsDue     int64 `json:"pins_due"`     // new PINs of orders accepted in this run that somebody else makes
+	PINsWritten int64 `json:"pins_written"` // made in this run, in PIN files
+	PINsWaiting int64 `json:"pins_waiting"` // promised, of cards in a bureau's file, and in no written PIN file yet; of every run
+
 	Balances    []Balance   `json:"balances"` // those that do not hold first
 	CarriedOver CarriedOver `json:"carried_over"`
 	NeedsPerson []Need      `json:"needs_person"`
@@ -48,6 +52,7 @@ type Reconciliation struct {
 	Files           []BureauFile  `json:"files"`
 	OpenFiles       []BureauFile  `json:"open_files"` // of earlier runs, without news: something of them is still awaited
 	CardSystemFiles []BureauFile  `json:"card_system_files"`
+	PINFiles        []BureauFile  `json:"pin_files"`
 	RequestFiles    []RequestFile `json:"request_files"`
 
 	Returns []ReturnFile `json:"returns"` // read, settled or refused in this run
@@ -262,7 +267,7 @@ type Stage struct {
 
 // Key is a PGP or SSH key with its end.
 type Key struct {
-	Owner       string     `json:"owner"` // bureau, card-system or the workspace
+	Owner       string     `json:"owner"` // bureau, card-system, pins or the workspace
 	Fingerprint string     `json:"fingerprint"`
 	Expires     *time.Time `json:"expires,omitempty"` // nil: never
 	Problem     string     `json:"problem,omitempty"` // why it cannot be used, one sentence
@@ -341,7 +346,7 @@ type StateCount struct {
 // Nothing is the reconciliation of a workspace that has had no run: every list is there and empty.
 func Nothing() *Reconciliation {
 	return &Reconciliation{
-		Balances: []Balance{}, NeedsPerson: []Need{}, Waits: []Wait{}, Files: []BureauFile{}, OpenFiles: []BureauFile{}, CardSystemFiles: []BureauFile{}, RequestFiles: []RequestFile{},
+		Balances: []Balance{}, NeedsPerson: []Need{}, Waits: []Wait{}, Files: []BureauFile{}, OpenFiles: []BureauFile{}, CardSystemFiles: []BureauFile{}, PINFiles: []BureauFile{}, RequestFiles: []RequestFile{},
 		ByState: []StateCount{}, Returns: []ReturnFile{}, Events: []EventCount{}, Ageing: []BureauAge{}, Nights: []NightTold{},
 		ByBureau: []BureauCount{}, ByReason: []ReasonCount{}, ByCode: []CodeCount{}, ByProduct: []ProductCount{},
 		Stages: []Stage{}, KeyExpiry: []Key{}, Ranges: []Range{}, Warnings: []string{}, Notes: []string{},

@@ -72,6 +72,8 @@ type Ledger interface {
 	Tallies(ctx context.Context, runID string) ([]ledger.Tally, error)
 	Waits(ctx context.Context) ([]ledger.Waiting, error)
 	WrittenOf(ctx context.Context, acceptedIn string) (map[string]int64, error)
+	NewPINs(ctx context.Context, acceptedIn string) (map[ledger.NewPIN]int64, error)
+	Queues(ctx context.Context) ([]ledger.Queue, error)
 }
 
 // Neutral is cell with an apostrophe in front where a spreadsheet could take

@@ -98,7 +98,7 @@ func (e *eventStream) requestEvent(t *ledger.Told) error {
 	}
 	if o := t.Order; o != nil {
 		data.ReissueType, data.ReissueTypeDerived, data.NewCardReferenceID = o.Type, o.TypeDerived, o.EmbossedCardID
-		data.OldCardStatus, data.NewCardStatus = o.OldStatus, o.Status
+		data.OldCardStatus, data.NewCardStatus, data.NewPIN = o.OldStatus, o.Status, string(o.NewPIN)
 	}
 	return e.emit(eventReissue, answerKey(t), e.answerTime(t), card.CardID, data)
 }

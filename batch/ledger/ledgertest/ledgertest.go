@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) ledger.Ledger) {
 		{"deciding", decidingPromises},
 		{"chunks", chunkPromises},
 		{"files", filePromises},
+		{"pins", pinPromises},
 		{"returns", returnPromises},
 		{"events", eventPromises},
 		{"answers", answerPromises},

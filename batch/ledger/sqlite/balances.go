@@ -24,7 +24,7 @@ func (l *Ledger) FileBalances(ctx context.Context) (map[int64]ledger.FileBalance
 		return nil
 	}
 	err := l.read(ctx, "count the cards of the outgoing files", func(conn *sqlite.Conn) error {
-		if err := each(conn, "SELECT id, records FROM bureau_files WHERE recipient <> ?", []any{config.CardSystem}, func(r *row) error {
+		if err := each(conn, "SELECT id, records FROM bureau_files WHERE "+ofBureaus, nil, func(r *row) error {
 			id := r.int()
 			balances[id] = &ledger.FileBalance{FileID: id, Records: r.int(), ByState: map[ledger.OrderState]int64{}}
 			return nil
@@ -83,7 +83,7 @@ func (l *Ledger) Totals(ctx context.Context) (t ledger.Totals, err error) {
 			sql string
 		}{
 			{&t.Orders, "SELECT count(*) FROM orders"},
-			{&t.InFiles, "SELECT coalesce(sum(n), 0) FROM (" + countInFiles + ") g JOIN bureau_files f ON f.id = g.bureau_file_id AND f.recipient <> '" + config.CardSystem + "'"},
+			{&t.InFiles, "SELECT coalesce(sum(n), 0) FROM (" + countInFiles + ") g JOIN bureau_files f ON f.id = g.bureau_file_id AND f." + ofBureaus},
 			{&t.InNone, `SELECT (SELECT count(*) FROM orders INDEXED BY orders_queued WHERE state = 'QUEUED' AND hold_id IS NULL AND bureau_file_id IS NULL) +
 				(SELECT count(*) FROM orders INDEXED BY orders_in_hold WHERE hold_id IS NOT NULL AND state = 'QUEUED' AND bureau_file_id IS NULL)`},
 			{&t.Cancelled, "SELECT count(*) FROM orders INDEXED BY orders_in_hold WHERE hold_id IS NOT NULL AND state = 'CANCELLED'"},
@@ -147,6 +147,8 @@ func (l *Ledger) FilesAnswered(ctx context.Context, runID string) (files []int64
 }
 
 const (
+	// ofBureaus leaves out the files of the reserved recipients, whose orders are in a bureau's file too.
+	ofBureaus    = "recipient NOT IN ('" + config.CardSystem + "', '" + config.PINRecipient + "')"
 	countStates  = "SELECT bureau_file_id, state, count(*) FROM orders INDEXED BY orders_by_state WHERE bureau_file_id IS NOT NULL GROUP BY bureau_file_id, state"
 	sumPostings  = "SELECT bureau_file_id, sum(acked), sum(rejected) FROM events INDEXED BY events_postings WHERE acked <> 0 OR rejected <> 0 GROUP BY bureau_file_id"
 	countInFiles = "SELECT bureau_file_id, count(*) AS n FROM orders INDEXED BY orders_by_state WHERE bureau_file_id IS NOT NULL GROUP BY bureau_file_id"
@@ -168,7 +170,7 @@ func (l *Ledger) EachUnderWay(ctx context.Context, states []ledger.OrderState, f
 				_ = s.stmt.Finalize()
 			}
 		}()
-		return each(conn, "SELECT id FROM bureau_files WHERE recipient <> ? ORDER BY sent_at, id", []any{config.CardSystem}, func(r *row) error {
+		return each(conn, "SELECT id FROM bureau_files WHERE "+ofBureaus+" ORDER BY sent_at, id", nil, func(r *row) error {
 			return mergeStates(readers, r.int(), fn)
 		})
 	})

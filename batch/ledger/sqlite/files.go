@@ -92,8 +92,11 @@ func takeHeld(conn *sqlite.Conn, p *ledger.Plan, id int64) error {
 // what a failed update would have to put back.
 func takeQueued(conn *sqlite.Conn, f *ledger.BureauFile, id int64) error {
 	set := "state = 'PLANNED', bureau_file_id = ?"
-	if f.Recipient == config.CardSystem {
+	switch f.Recipient {
+	case config.CardSystem:
 		set = "card_system_file_id = ?"
+	case config.PINRecipient:
+		set = "pin_file_id = ?"
 	}
 	chosen := "SELECT o.id" + fmt.Sprintf(queuedOrders(f.Recipient), "")
 	taken, err := exec(conn, "UPDATE OR ROLLBACK orders SET "+set+" WHERE id IN ("+chosen+")", append([]any{id}, queueArgs(f.Recipient, f.Records)...)...)
@@ -194,7 +197,10 @@ func queueAgain(conn *sqlite.Conn, c *ledger.FileChange, run int64) (int64, erro
 
 func checkStep(conn *sqlite.Conn, c *ledger.FileChange) error {
 	var state ledger.BureauFileState
-	found, err := one(conn, "SELECT state FROM bureau_files WHERE id = ?", []any{c.FileID}, func(r *row) { state = ledger.BureauFileState(r.text()) })
+	pins, frozen := false, false
+	found, err := one(conn, "SELECT state, recipient, sha256 <> '' FROM bureau_files WHERE id = ?", []any{c.FileID}, func(r *row) {
+		state, pins, frozen = ledger.BureauFileState(r.text()), r.text() == config.PINRecipient, r.bool()
+	})
 	switch {
 	case err != nil:
 		return err
@@ -204,6 +210,10 @@ func checkStep(conn *sqlite.Conn, c *ledger.FileChange) error {
 		return fmt.Errorf("%w: the file is %s, expected was %v", ledger.ErrConflict, state, c.From)
 	case c.To == ledger.Written && (c.Size <= 0 || c.SHA256 == ""):
 		return errors.New("a written file has a size and a SHA-256")
+	case c.PlainDigest != "" && (!pins || c.To != ledger.Written):
+		return errors.New("only a PIN file that is written has another digest than its plan")
+	case c.PlainDigest == "" && pins && c.To == ledger.Written && !frozen:
+		return errors.New("a PIN file that is written has the digest of its text with the PINs")
 	case c.To == ledger.Sent && len(c.Evidence) == 0:
 		return errors.New("a file is sent only with evidence")
 	}
@@ -217,10 +227,10 @@ func begun(conn *sqlite.Conn, fileID int64) error {
 	return err
 }
 
-// storeWritten freezes the sealed bytes: size and digest are set once.
+// storeWritten freezes the sealed bytes: size and digests are set once.
 func storeWritten(conn *sqlite.Conn, c *ledger.FileChange) error {
-	changed, err := exec(conn, `UPDATE bureau_files SET size = ?1, sha256 = ?2, written_at = coalesce(written_at, ?3)
-		WHERE id = ?4 AND (sha256 = '' OR (size = ?1 AND sha256 = ?2))`, c.Size, c.SHA256, c.At, c.FileID)
+	changed, err := exec(conn, `UPDATE bureau_files SET size = ?1, sha256 = ?2, written_at = coalesce(written_at, ?3), plain_digest = iif(?5 = '', plain_digest, ?5)
+		WHERE id = ?4 AND (sha256 = '' OR (size = ?1 AND sha256 = ?2 AND ?5 IN ('', plain_digest)))`, c.Size, c.SHA256, c.At, c.FileID, c.PlainDigest)
 	if err == nil && changed == 0 {
 		err = fmt.Errorf("%w: the file was written with other bytes before", ledger.ErrConflict)
 	}
@@ -231,7 +241,7 @@ func storeSent(conn *sqlite.Conn, c *ledger.FileChange, run int64) error {
 	if _, err := exec(conn, "UPDATE bureau_files SET evidence = ?, sent_at = ?, sent_run = ? WHERE id = ?", c.Evidence, c.At, key(run), c.FileID); err != nil {
 		return err
 	}
-	// bureau_file_id knows bureaus' files only, so that a card system file changes no order.
+	// bureau_file_id knows bureaus' files only, so that a card system file and a PIN file change no order.
 	if _, err := exec(conn, `DELETE FROM open_cards WHERE card_id IN (
 		SELECT card_id FROM orders WHERE bureau_file_id = ?1 AND state = 'PLANNED' UNION ALL
 		SELECT embossed_card_id FROM orders WHERE bureau_file_id = ?1 AND state = 'PLANNED' AND embossed_card_id <> card_id)`, c.FileID); err != nil {

@@ -62,4 +62,8 @@ func TestALedgerOfTheFirstVersionIsBroughtUpToDate(t *testing.T) {
 	if len(told) != 1 || told[0] != "u4" {
 		t.Errorf("the card system's file has %v", told)
 	}
+	must(t, l.EachQueued(t.Context(), "pins", 0, func(o *ledger.Order) error {
+		t.Errorf("an order of before PIN files needs a PIN: %s", o.UID)
+		return nil
+	}))
 }

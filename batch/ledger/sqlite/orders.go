@@ -15,8 +15,8 @@ import (
 
 // insertOrders writes the chunk's orders and gives their ids, in their order.
 func (l *Ledger) insertOrders(conn *sqlite.Conn, c *ledger.Chunk, run int64) ([]int64, error) {
-	head, err := conn.Prepare(`INSERT INTO orders (uid, run, answer, kind, card_id, embossed_card_id, bureau, product, sort_key, state, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+	head, err := conn.Prepare(`INSERT INTO orders (uid, run, answer, kind, card_id, embossed_card_id, bureau, product, sort_key, state, created_at, new_pin)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +60,7 @@ func insertOrderHead(conn *sqlite.Conn, stmt *sqlite.Stmt, o *ledger.Order, runS
 	b.text(o.SortKey)
 	b.text(string(o.State))
 	b.int(o.CreatedAt.UnixMilli())
+	b.text(string(o.NewPIN))
 	_, err := run(conn, stmt)
 	if violated(err) {
 		return fmt.Errorf("%w: the order number %s was used before", ledger.ErrConflict, o.UID)
@@ -123,7 +124,7 @@ func (l *Ledger) insertOrderBody(conn *sqlite.Conn, stmt *sqlite.Stmt, o *ledger
 
 // orderColumns are those of orders o joined with order_bodies ob and left
 // joined with bureau_files bf.
-const orderColumns = `o.uid, o.run, o.answer, o.kind, o.card_id, o.embossed_card_id, o.bureau, o.product, o.sort_key, o.state, o.created_at, o.hold_id,
+const orderColumns = `o.uid, o.run, o.answer, o.kind, o.card_id, o.embossed_card_id, o.bureau, o.product, o.sort_key, o.state, o.created_at, o.hold_id, o.new_pin,
 	ob.pan_sealed, ob.psn, ob.expiry, ob.reason, ob.type, ob.type_derived, ob.shipping_method, ob.expected_delivery, ob.fee, ob.status, ob.old_status,
 	ob.reembossing, ob.record, ob.decision, bf.id, bf.name, bf.sequence, bf.sent_at`
 
@@ -142,7 +143,7 @@ func (l *Ledger) scanOrder(r *row, runs runNames) (*ledger.Order, error) {
 	o.RunID, o.FileID, o.Pos = run, answer>>32, int(answer&maxPos)
 	o.Kind, o.CardID, o.EmbossedCardID = request.Kind(r.text()), r.int(), r.int()
 	o.Bureau, o.Product, o.SortKey, o.State, o.CreatedAt = r.text(), r.text(), r.text(), ledger.OrderState(r.text()), r.time()
-	o.HoldID = r.int()
+	o.HoldID, o.NewPIN = r.int(), ledger.NewPIN(r.text())
 	sealed := r.blob()
 	o.PSN, o.Expiry, o.Reason, o.Type, o.TypeDerived = int(r.int()), iso.Expiry(r.int()), int(r.int()), int(r.int()), r.bool()
 	o.ShippingMethod, o.ExpectedDelivery, o.Fee, o.Status, o.OldStatus = int(r.int()), r.text(), r.text(), r.text(), r.text()
@@ -155,8 +156,11 @@ func (l *Ledger) scanOrder(r *row, runs runNames) (*ledger.Order, error) {
 // queuedOrders chooses the orders that wait for a recipient, in file order.
 // Its arguments are queueArgs of the recipient.
 func queuedOrders(recipient string) string {
-	if recipient == config.CardSystem {
+	switch recipient {
+	case config.CardSystem:
 		return " FROM orders o INDEXED BY orders_for_card_system%s WHERE o.kind = 'reissue' AND o.bureau_file_id IS NOT NULL AND o.card_system_file_id IS NULL ORDER BY o.uid LIMIT ?"
+	case config.PINRecipient:
+		return " FROM orders o INDEXED BY orders_for_pins%s WHERE o.new_pin = 'file' AND o.bureau_file_id IS NOT NULL AND o.pin_file_id IS NULL ORDER BY o.uid LIMIT ?"
 	}
 	return " FROM orders o INDEXED BY orders_queued%s WHERE o.state = 'QUEUED' AND o.hold_id IS NULL AND o.bureau = ? ORDER BY o.sort_key, o.uid LIMIT ?"
 }
@@ -165,7 +169,7 @@ func queueArgs(recipient string, limit int64) []any {
 	if limit <= 0 {
 		limit = -1 // all
 	}
-	if recipient == config.CardSystem {
+	if config.Reserved(recipient) {
 		return []any{limit}
 	}
 	return []any{recipient, limit}
@@ -173,8 +177,11 @@ func queueArgs(recipient string, limit int64) []any {
 
 // fileOrders chooses the orders of a file, in file order.
 func fileOrders(recipient string) string {
-	if recipient == config.CardSystem {
+	switch recipient {
+	case config.CardSystem:
 		return " FROM orders o INDEXED BY orders_in_card_system_file%s WHERE o.card_system_file_id = ? ORDER BY o.uid"
+	case config.PINRecipient:
+		return " FROM orders o INDEXED BY orders_in_pin_file%s WHERE o.pin_file_id = ? ORDER BY o.uid"
 	}
 	return " FROM orders o INDEXED BY orders_in_file%s WHERE o.bureau_file_id = ? ORDER BY o.sort_key, o.uid"
 }
@@ -199,13 +206,19 @@ func (l *Ledger) Queues(ctx context.Context) (queues []ledger.Queue, err error) 
 		}); err != nil {
 			return err
 		}
-		_, err := one(conn, `SELECT count(*) FROM orders INDEXED BY orders_for_card_system
-			WHERE kind = 'reissue' AND bureau_file_id IS NOT NULL AND card_system_file_id IS NULL`, nil, func(r *row) {
-			if n := r.int(); n > 0 {
-				queues = append(queues, ledger.Queue{Recipient: config.CardSystem, Orders: n})
+		for _, own := range []struct{ recipient, count string }{
+			{config.CardSystem, "SELECT count(*) FROM orders INDEXED BY orders_for_card_system WHERE kind = 'reissue' AND bureau_file_id IS NOT NULL AND card_system_file_id IS NULL"},
+			{config.PINRecipient, "SELECT count(*) FROM orders INDEXED BY orders_for_pins WHERE new_pin = 'file' AND bureau_file_id IS NOT NULL AND pin_file_id IS NULL"},
+		} {
+			if _, err := one(conn, own.count, nil, func(r *row) {
+				if n := r.int(); n > 0 {
+					queues = append(queues, ledger.Queue{Recipient: own.recipient, Orders: n})
+				}
+			}); err != nil {
+				return err
 			}
-		})
-		return err
+		}
+		return nil
 	})
 	return queues, err
 }
@@ -237,8 +250,11 @@ func (l *Ledger) OrderStates(ctx context.Context, fileID int64) (map[ledger.Orde
 			return err
 		}
 		from := "orders INDEXED BY orders_by_state WHERE bureau_file_id = ?"
-		if recipient == config.CardSystem {
+		switch recipient {
+		case config.CardSystem:
 			from = "orders INDEXED BY orders_in_card_system_file WHERE card_system_file_id = ?"
+		case config.PINRecipient:
+			from = "orders INDEXED BY orders_in_pin_file WHERE pin_file_id = ?"
 		}
 		return each(conn, "SELECT state, count(*) FROM "+from+" GROUP BY state", []any{fileID}, func(r *row) error {
 			state := ledger.OrderState(r.text())

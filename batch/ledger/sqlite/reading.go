@@ -246,3 +246,17 @@ func (l *Ledger) WrittenOf(ctx context.Context, acceptedIn string) (map[string]i
 	})
 	return written, err
 }
+
+// NewPINs counts over an index that has those orders only.
+func (l *Ledger) NewPINs(ctx context.Context, acceptedIn string) (map[ledger.NewPIN]int64, error) {
+	counts := map[ledger.NewPIN]int64{}
+	err := l.read(ctx, "count the new PINs of run "+acceptedIn, func(conn *sqlite.Conn) error {
+		return each(conn, `SELECT new_pin, count(*) FROM orders INDEXED BY orders_with_new_pin
+			WHERE run = (SELECT seq FROM runs WHERE id = ?) AND new_pin <> '' GROUP BY new_pin`, []any{acceptedIn}, func(r *row) error {
+			kind := ledger.NewPIN(r.text())
+			counts[kind] = r.int()
+			return nil
+		})
+	})
+	return counts, err
+}

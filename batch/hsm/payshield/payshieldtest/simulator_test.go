@@ -80,6 +80,31 @@ func TestPINBlocksAreThePublishedOnes(t *testing.T) {
 	}
 }
 
+// What the published blocks enclose comes out again, and for another number it does not.
+func TestPublishedPINBlocksOpen(t *testing.T) {
+	opened := 0
+	for _, v := range vectors(t, "pinblock.csv") {
+		if v[5] == "" {
+			continue
+		}
+		opened++
+		key, number := unhex(v[5]), v[2]
+		if pin, err := OpenPINBlock(key, v[6], number); err != nil || pin != v[3] {
+			t.Errorf("%s: %v, or another PIN", v[0], err)
+		}
+		other := number[:len(number)-4] + string('0'+('9'-number[len(number)-4])) + number[len(number)-3:]
+		if pin, err := OpenPINBlock(key, v[6], other); err == nil && pin == v[3] {
+			t.Errorf("%s opens for another number", v[0])
+		}
+	}
+	if opened < 2 {
+		t.Errorf("%d blocks were opened", opened)
+	}
+	if _, err := OpenPINBlock(unhex("0123456789ABCDEFFEDCBA9876543210"), "short", "4123456789012345"); err == nil {
+		t.Error("what is no block opens")
+	}
+}
+
 func TestAPINIsBoundToItsAccount(t *testing.T) {
 	sim := &Simulator{PINLength: 13}
 	opened := func(account, sealed string) (pin string, refused bool) {

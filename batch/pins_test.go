@@ -1,0 +1,700 @@
+package batch
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"reemboss/batch/config"
+	"reemboss/batch/hsm/payshield"
+	"reemboss/batch/hsm/payshield/payshieldtest"
+	"reemboss/batch/ledger"
+	"reemboss/batch/report"
+	"reemboss/bureau"
+	"reemboss/formats/iso"
+	"reemboss/formats/layout"
+)
+
+// Keys of PINs that the test knows and the module holds: the PVK of the published value 0481 among them.
+var (
+	zonePair = []byte{0x13, 0x34, 0x57, 0x79, 0x9b, 0xbc, 0xdf, 0xf1, 0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10}
+	pvkPair  = []byte{0x86, 0x19, 0x01, 0x76, 0x86, 0x6e, 0xc1, 0x7f, 0xb3, 0x26, 0x85, 0xad, 0xb6, 0xad, 0xa8, 0x3b}
+)
+
+const (
+	pinsOff = "backend: none              # or payshield"
+	pinsOn  = "backend: payshield         # or payshield"
+)
+
+// makesPINs has the workspace make PINs for visa-classic in a module that holds no card key.
+func (b *bench) makesPINs(misbehave func(payshieldtest.Command) payshieldtest.Fault) *payshieldtest.Simulator {
+	b.Helper()
+	key, err := bureau.GenerateKey("reemboss simulated pins", "pins@example.invalid", b.now, keyValidity)
+	if err != nil {
+		b.Fatal(err)
+	}
+	private, errPrivate := key.Armored(true)
+	public, errPublic := key.Armored(false)
+	err = errors.Join(errPrivate, errPublic, os.MkdirAll(filepath.Dir(b.pinKey()), 0o700),
+		os.WriteFile(b.pinKey(), private, 0o600), os.WriteFile(b.Path("keys", "pins.asc"), public, 0o600))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.configure("new_pin: false ", "new_pin: true ", pinsOff, pinsOn,
+		`zpk: ""  `, "zpk: "+payshieldtest.Token(payshieldtest.ZPK, zonePair)+"  ", `zpk_check: ""  `, `zpk_check: "`+payshieldtest.KCV(zonePair)+`"  `,
+		`pvk: ""  `, "pvk: "+payshieldtest.Token(payshieldtest.PVK, pvkPair)+"  ", `pvk_check: ""`, `pvk_check: "`+payshieldtest.KCV(pvkPair)+`"`,
+		`  # pgp: {key_file: keys/pins.asc, fingerprint: "..."}`, `  pgp: {key_file: keys/pins.asc, fingerprint: "`+key.Fingerprint()+`"}`,
+		`lmk_check: ""`, `lmk_check: "`+payshieldtest.LMKCheck[:6]+`"`, "retry_pause: 250ms", "retry_pause: 1ms", "retries: 3 ", "retries: 1 ")
+	return b.nextModule(misbehave, nil)
+}
+
+func (b *bench) pinKey() string { return filepath.Join(b.Simulator("pins"), "keys", "pins.pgp") }
+
+// replaced asks for count new numbers of visa-classic (reason 3), and for a
+// damaged card of it and a lost mc-gold, which need no new PIN.
+func (b *bench) replaced(count int) {
+	b.Helper()
+	var cards, asked strings.Builder
+	cards.WriteString("card_id,customer_id,status,pan,psn,program_id,product,expiry,printed_name,address_line1,city,postcode,country\n")
+	asked.WriteString("card_id,user_id,reason_code\n")
+	for i := range count + 2 {
+		product, prefix, reason := "visa-classic", "411111", 3
+		switch i {
+		case count:
+			reason = 1
+		case count + 1:
+			product, prefix = "mc-gold", "555555"
+		}
+		body := fmt.Sprintf("%s%09d", prefix, i)
+		fmt.Fprintf(&cards, "%d,C%d,NORMAL,%s%c,00,100,%s,2029-11,Anna Smith,1 Street,Berlin,10115,DE\n", i+1, i+1, body, iso.LuhnDigit(body), product)
+		fmt.Fprintf(&asked, "%d,C%d,%d\n", i+1, i+1, reason)
+	}
+	if err := os.WriteFile(filepath.Join(b.InboxCards(), "cards.csv"), []byte(cards.String()), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	b.drop("lost.csv", asked.String())
+}
+
+// opened gives the clear text of a sealed file, its signature held against ours.
+func (b *bench) opened(path, key string) []byte {
+	b.Helper()
+	private, err := bureau.ReadPrivateKey(key, nil, "", b.now)
+	if err != nil {
+		b.Fatal(err)
+	}
+	n := b.open()
+	defer n.Close()
+	sealed, err := os.ReadFile(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	clear, verdict := bureau.Open(bytes.NewReader(sealed), private, []*bureau.Key{n.ownKey})
+	text, err := io.ReadAll(clear)
+	if err == nil {
+		_, err = verdict()
+	}
+	if err != nil {
+		b.Fatalf("%s: %v", path, err)
+	}
+	return text
+}
+
+// rowsOf reads a table, one map a line.
+func (b *bench) rowsOf(text []byte) (rows []map[string]string) {
+	b.Helper()
+	lines, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
+	if err != nil || len(lines) == 0 {
+		b.Fatalf("%d lines: %v", len(lines), err)
+	}
+	for _, line := range lines[1:] {
+		row := map[string]string{}
+		for i, cell := range line {
+			row[lines[0][i]] = cell
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// pinFiles are those of the ledger.
+func (b *bench) pinFiles() (files []ledger.BureauFile) {
+	b.Helper()
+	n := b.open()
+	defer n.Close()
+	all, err := n.Ledger.BureauFiles(b.Context(), ledger.FileQuery{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, f := range all {
+		if f.Recipient == config.PINRecipient {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+// newPINs opens every PIN file and gives the PIN of each order that needs one,
+// after holding block, PVV, links and digest against what must be. It wants
+// count of them, each once.
+func (b *bench) newPINs(count int) map[string]string {
+	b.Helper()
+	orders := map[string]ledger.Order{}
+	files := b.pinFiles()
+	n := b.open()
+	for _, f := range files {
+		if err := n.Ledger.EachFileOrder(b.Context(), f.ID, func(o *ledger.Order) error { orders[o.UID] = *o; return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := n.Close(); err != nil {
+		b.Fatal(err)
+	}
+	pins := map[string]string{}
+	for i, f := range files {
+		if f.State != ledger.Sent || f.Sequence != int64(i+1) {
+			b.Errorf("%s, number %d, is %s", f.Name, f.Sequence, f.State)
+		}
+		text := b.opened(b.Path("outbox", "pins", f.Name), b.pinKey())
+		digest := n.keyset.NewDigest("file")
+		digest.Write(text)
+		if hex.EncodeToString(digest.Sum(nil)) != f.PlainDigest {
+			b.Errorf("%s has another digest than the ledger", f.Name)
+		}
+		if !bytes.HasPrefix(text, []byte("run,uid,card_id,new_card_id,pin_block,pin_block_format,zpk_check,pvv,pvki\n")) {
+			b.Error("the header is another")
+		}
+		for _, row := range b.rowsOf(text) {
+			o, known := orders[row["uid"]]
+			number := o.PAN.Reveal()
+			if _, twice := pins[o.UID]; twice || !known {
+				b.Errorf("order %s has two PINs, or is in no plan", row["uid"])
+				continue
+			}
+			if o.Product != "visa-classic" || o.EmbossedCardID == o.CardID || o.NewPIN != ledger.PINInFile {
+				b.Errorf("order %s needs no new PIN and has one", o.UID)
+			}
+			if row["run"] != o.RunID || row["card_id"] != strconv.FormatInt(o.CardID, 10) || row["new_card_id"] != strconv.FormatInt(o.EmbossedCardID, 10) {
+				b.Errorf("order %s is linked to other cards", o.UID)
+			}
+			if row["zpk_check"] != payshieldtest.KCV(zonePair) || row["pin_block_format"] != "01" && row["pin_block_format"] != "47" {
+				b.Errorf("order %s: key %s, format %s", o.UID, row["zpk_check"], row["pin_block_format"])
+			}
+			pin, err := payshieldtest.OpenPINBlock(zonePair, row["pin_block"], number)
+			if err != nil {
+				b.Errorf("order %s: %v", o.UID, err)
+				continue
+			}
+			if payshieldtest.PVV(pvkPair, number, row["pvki"], pin) != row["pvv"] {
+				b.Errorf("order %s has the PVV of another PIN", o.UID)
+			}
+			if bytes.Contains(text, []byte(number)) {
+				b.Error("a PIN file has a card number")
+			}
+			pins[o.UID] = pin
+		}
+	}
+	if len(pins) != count {
+		b.Errorf("%d orders have a PIN, want %d", len(pins), count)
+	}
+	return pins
+}
+
+// messages are those of a result, by card.
+func (b *bench) messages(name string) map[string]string {
+	b.Helper()
+	paths, err := filepath.Glob(b.Path("done", "*", name+".result.csv"))
+	if err != nil || len(paths) != 1 {
+		b.Fatalf("results of %s: %v %v", name, paths, err)
+	}
+	text, err := os.ReadFile(paths[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	told := map[string]string{}
+	for _, row := range b.rowsOf(text) {
+		told[row["card_id"]] = row["message"]
+	}
+	return told
+}
+
+// Over TCP and over TLS, of more cards than one batch: each new number of a product with new_pin has a PIN, no other card has.
+func TestANightMakesPINsForNewNumbers(t *testing.T) {
+	for _, secured := range []bool{false, true} {
+		t.Run(fmt.Sprintf("TLS %v", secured), func(t *testing.T) {
+			b := newBench(t)
+			sim := b.makesPINs(nil)
+			count := 20
+			if secured {
+				count = secretsBatch + 30
+				sim = b.nextModule(nil, b.certified())
+			}
+			if err := CheckConfig(t.Context(), b.Dir, Options{Log: zerolog.Nop()}); err != nil {
+				t.Fatalf("config check: %v", err)
+			}
+			b.replaced(count)
+			r := b.run()
+			if r.Accepted != int64(count+2) || r.Exit != 0 || r.PINsWritten != int64(count) || r.PINsDue != 0 || r.PINsWaiting != 0 || len(r.PINFiles) != 1 {
+				t.Fatalf("accepted %d, exit %d, PINs written %d, due %d, waiting %d, files %v; %v", r.Accepted, r.Exit, r.PINsWritten, r.PINsDue, r.PINsWaiting, r.PINFiles, r.NeedsPerson)
+			}
+			b.mustHold(r.Reconciliation)
+			different := map[string]bool{}
+			for _, pin := range b.newPINs(count) {
+				different[pin] = true
+				if len(pin) != 4 {
+					t.Errorf("a PIN of %d digits", len(pin))
+				}
+			}
+			if len(different) < count*3/4 {
+				t.Errorf("%d different PINs of %d", len(different), count)
+			}
+			again := count/sampleOneIn + 1
+			if count > secretsBatch {
+				again++ // the sample of the second batch
+			}
+			if asked := sim.Commands(); asked["JA"] != count || asked["DG"] != count+again || asked["JG"] != count+again || asked["QK"] != 0 {
+				t.Errorf("the module was asked %v", asked)
+			}
+			told := b.messages("lost.csv")
+			if !strings.HasSuffix(told["1"], "A new PIN goes out in the PIN file.") {
+				t.Errorf("a new number: %q", told["1"])
+			}
+			for _, i := range []int{count + 1, count + 2} {
+				if strings.Contains(told[strconv.Itoa(i)], "PIN") {
+					t.Errorf("card %d needs none: %q", i, told[strconv.Itoa(i)])
+				}
+			}
+		})
+	}
+}
+
+// Another length and a block that is filled at random.
+func TestPINsOfAnotherLengthAndFormat(t *testing.T) {
+	b := newBench(t)
+	b.makesPINs(nil)
+	b.configure("length: 4                  # digits", "length: 6                  # digits", `format: "01"`, `format: "47"`, "pin_length: 5", "pin_length: 9", "pvki: 1 ", "pvki: 3 ")
+	sim := payshieldtest.New()
+	sim.PINLength = 9
+	address, err := sim.Listen(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	b.rewrite(`(?m)^  addresses: .*$`, "  addresses: ['"+address+"']")
+	b.replaced(5)
+	if r := b.run(); r.Exit != 0 {
+		t.Fatalf("exit %d: %v", r.Exit, r.NeedsPerson)
+	}
+	for _, pin := range b.newPINs(5) {
+		if len(pin) != 6 {
+			t.Errorf("a PIN of %d digits", len(pin))
+		}
+	}
+}
+
+// Neither PIN, nor block, nor PVV is anywhere but in the sealed PIN file: not in another file, the ledger, the log, a report, a result.
+func TestPINsAreInThePINFileOnly(t *testing.T) {
+	b := newBench(t)
+	b.makesPINs(nil)
+	b.configure("length: 4                  # digits", "length: 12                 # digits", "pin_length: 5", "pin_length: 13")
+	sim := payshieldtest.New()
+	sim.PINLength = 13
+	address, err := sim.Listen(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	b.rewrite(`(?m)^  addresses: .*$`, "  addresses: ['"+address+"']")
+	const count = 8
+	b.replaced(count)
+	var log bytes.Buffer
+	if r := b.run(func(n *Night) { n.Log = zerolog.New(zerolog.SyncWriter(&log)).Level(zerolog.TraceLevel) }); r.Exit != 0 {
+		t.Fatalf("exit %d: %v", r.Exit, r.NeedsPerson)
+	}
+	var secrets []string
+	pins := b.newPINs(count)
+	files := b.pinFiles()
+	n := b.open()
+	numbers := map[string]string{}
+	if err := n.Ledger.EachFileOrder(t.Context(), files[0].ID, func(o *ledger.Order) error { numbers[o.UID] = o.PAN.Reveal(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	n.Close()
+	for _, row := range b.rowsOf(b.opened(b.Path("outbox", "pins", files[0].Name), b.pinKey())) {
+		number, pin := numbers[row["uid"]], pins[row["uid"]]
+		block, err := hex.DecodeString(row["pin_block"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets = append(secrets, pin, sim.SealPIN(number[len(number)-13:len(number)-1], pin), row["pin_block"], strings.ToLower(row["pin_block"]), string(block),
+			","+row["pvv"]+",", `"`+row["pvv"]+`"`, ">"+row["pvv"]+"<")
+	}
+	places := map[string][]byte{"the log": log.Bytes()}
+	err = filepath.WalkDir(b.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			places[path], err = os.ReadFile(path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []struct{ pattern, key string }{
+		{"simulator/alpha/incoming/*", filepath.Join(b.Simulator("alpha"), "keys", "bureau.pgp")},
+		{"outbox/card-system/*", filepath.Join(b.Simulator("card-system"), "keys", "card-system.pgp")},
+	} {
+		paths, _ := filepath.Glob(b.Path(of.pattern))
+		if len(paths) != 1 {
+			t.Fatalf("%s: %v", of.pattern, paths)
+		}
+		places["inside "+paths[0]] = b.opened(paths[0], of.key)
+	}
+	for place, content := range places {
+		for i, secret := range secrets {
+			if bytes.Contains(content, []byte(secret)) {
+				t.Errorf("%s has secret %d", place, i)
+			}
+		}
+	}
+}
+
+// A file of its own for the card, one for its PIN, joined by uid with what the card system learns.
+func TestThePINFileIsLinkedByUID(t *testing.T) {
+	b := newBench(t)
+	b.makesPINs(nil)
+	b.replaced(3)
+	b.run()
+	paths, _ := filepath.Glob(b.Path("outbox/card-system/*"))
+	numbers := map[string]string{}
+	for _, row := range b.rowsOf(b.opened(paths[0], filepath.Join(b.Simulator("card-system"), "keys", "card-system.pgp"))) {
+		numbers[row["uid"]] = row["pan"]
+	}
+	for _, row := range b.rowsOf(b.opened(b.Path("outbox", "pins", b.pinFiles()[0].Name), b.pinKey())) {
+		if _, err := payshieldtest.OpenPINBlock(zonePair, row["pin_block"], numbers[row["uid"]]); err != nil {
+			t.Errorf("order %s with the number that the card system has: %v", row["uid"], err)
+		}
+	}
+}
+
+// Where nobody makes PINs, nothing is asked of a module and each row says what is to be done.
+func TestWithoutTheCapabilityTheResultSaysThatThePINIsDue(t *testing.T) {
+	b := newBench(t)
+	b.configure("new_pin: false ", "new_pin: true ")
+	var log bytes.Buffer
+	if err := CheckConfig(t.Context(), b.Dir, Options{Log: zerolog.New(&log)}); err != nil || !strings.Contains(log.String(), "new_pin is true for visa-classic") {
+		t.Errorf("config check: %v, log %s", err, log.String())
+	}
+	b.replaced(3)
+	r := b.run()
+	if r.Exit != 0 || r.PINsDue != 3 || r.PINsWritten != 0 || len(r.PINFiles) != 0 || !strings.Contains(strings.Join(r.Notes, " "), "3 new PINs are due") {
+		t.Errorf("exit %d, PINs due %d, written %d, files %v, notes %v", r.Exit, r.PINsDue, r.PINsWritten, r.PINFiles, r.Notes)
+	}
+	told := b.messages("lost.csv")
+	for i := 1; i <= 5; i++ {
+		if due := strings.Contains(told[strconv.Itoa(i)], "The PIN is due: "); due != (i <= 3) {
+			t.Errorf("card %d: %q", i, told[strconv.Itoa(i)])
+		}
+	}
+	if _, err := os.Stat(b.Path("outbox", "pins")); err == nil {
+		t.Error("there is a folder for PIN files")
+	}
+	// Somebody makes these PINs elsewhere: the capability does not come back for them.
+	b.configure("new_pin: true ", "new_pin: false ")
+	b.makesPINs(nil)
+	if r := b.run(); r.PINsWritten != 0 || r.PINsWaiting != 0 || len(b.pinFiles()) != 0 {
+		t.Errorf("PINs were made for cards whose rows say that they are due: %v", r.PINFiles)
+	}
+}
+
+// Killed at each step of the PIN file, the night goes on: in the end one PIN a card, and nobody ever saw another one under the file's name.
+func TestThePINFileKilledAtEachPoint(t *testing.T) {
+	const last = 3 // visits: alpha, beta, card-system, then the PINs
+	for _, c := range []struct {
+		point  string
+		visit  int
+		frozen bool // the PINs must be those that were there when it died
+	}{
+		{"write/plan", last, false}, {"write/planned", last, false}, {"write/bytes", last, false}, {"write/sealed", last, false}, {"write/written", last, false},
+		{"write/frozen", 0, true}, {"write/placed", 0, true}, {"send/SENT", last, true}, {"sent/SENT", last, true}, {"reconcile/reports", 0, true},
+	} {
+		t.Run(c.point, func(t *testing.T) {
+			b := newBench(t)
+			b.makesPINs(nil)
+			b.replaced(7)
+			if !b.runKilledAt(c.point, c.visit) {
+				t.Fatal("the point was never passed")
+			}
+			seen, _ := filepath.Glob(b.Path("outbox/pins/*"))
+			var before []byte
+			for _, path := range seen {
+				content, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				before = content
+				if strings.HasSuffix(path, ".pgp") && !c.frozen {
+					t.Errorf("%s can be fetched and is not frozen", path)
+				}
+			}
+			r := b.run()
+			if r.Exit != 0 || r.PINsWritten != 7 {
+				t.Fatalf("the next run: exit %d, PINs written %d: %v", r.Exit, r.PINsWritten, r.NeedsPerson)
+			}
+			b.newPINs(7)
+			left, _ := filepath.Glob(b.Path("outbox/pins/*"))
+			if len(left) != 1 || !strings.HasSuffix(left[0], ".csv.pgp") {
+				t.Fatalf("the outbox has %v", left)
+			}
+			if after, err := os.ReadFile(left[0]); err != nil || c.frozen && !bytes.Equal(before, after) {
+				t.Error("a frozen file was made again")
+			}
+			b.now = b.now.Add(time.Minute)
+			if r := b.run(); r.PINsWritten != 0 || len(r.PINFiles) != 0 {
+				t.Errorf("a finished night, run again, has %v", r.PINFiles)
+			}
+		})
+	}
+}
+
+// The module dies while PINs, values or blocks are made: the cards go out, the PIN file waits with its reason, the next run makes it.
+func TestAModuleThatDiesWhilePINsAreMade(t *testing.T) {
+	const count = 40
+	for _, command := range []string{"JA", "DG", "JG"} {
+		t.Run(command, func(t *testing.T) {
+			b := newBench(t)
+			b.makesPINs(nil)
+			b.replaced(count)
+			var made atomic.Int64
+			var sim *payshieldtest.Simulator
+			ready := make(chan struct{})
+			sim = b.nextModule(func(c payshieldtest.Command) payshieldtest.Fault {
+				<-ready
+				if c.Code == command && made.Add(1) == 10 {
+					go sim.Close()
+				}
+				if made.Load() >= 10 {
+					return payshieldtest.Fault{Kind: payshieldtest.Drop}
+				}
+				return payshieldtest.Fault{}
+			}, nil)
+			close(ready)
+			r := b.run()
+			if r.Exit != 4 || r.Written != count+2 || r.PINsWaiting != count || r.PINsWritten != 0 {
+				t.Errorf("exit %d, written %d, PINs waiting %d, written %d", r.Exit, r.Written, r.PINsWaiting, r.PINsWritten)
+			}
+			for _, f := range r.Files {
+				if f.State != ledger.Sent {
+					t.Errorf("the cards' file %s is %s", f.Name, f.State)
+				}
+			}
+			if !slices.ContainsFunc(r.NeedsPerson, func(n report.Need) bool {
+				return strings.Contains(n.What, "new PINs in no PIN file") && strings.Contains(n.Why, payshield.ErrTransport.Error())
+			}) {
+				t.Errorf("needs %+v", r.NeedsPerson)
+			}
+			b.nextModule(nil, nil)
+			if r := b.run(); r.Exit != 0 || r.PINsWritten != count {
+				t.Fatalf("the next run: exit %d, PINs written %d: %v", r.Exit, r.PINsWritten, r.NeedsPerson)
+			}
+			b.newPINs(count)
+		})
+	}
+}
+
+// A refusal concerns the whole file too, and says what to do; what is in the message is no card data.
+func TestAModuleThatRefusesPINs(t *testing.T) {
+	b := newBench(t)
+	b.makesPINs(func(c payshieldtest.Command) payshieldtest.Fault {
+		if c.Code == "JG" {
+			return payshieldtest.Fault{Kind: payshieldtest.Refuse, Code: "69"}
+		}
+		return payshieldtest.Fault{}
+	})
+	b.replaced(4)
+	r := b.run()
+	if r.Exit != 4 || r.PINsWaiting != 4 {
+		t.Fatalf("exit %d, PINs waiting %d", r.Exit, r.PINsWaiting)
+	}
+	if why := r.NeedsPerson[0].Why; !strings.Contains(why, "PIN block of order ") || len(iso.FindPANs(why)) > 0 {
+		t.Errorf("why: %s", why)
+	}
+}
+
+// One command at a time, so that which answer is wrong is no chance: the first value of the sample.
+func TestAModuleThatLiesAboutPINsReleasesNone(t *testing.T) {
+	b := newBench(t)
+	b.makesPINs(nil)
+	b.configure("connections: 4 ", "connections: 1 ", "in_flight: 64 ", "in_flight: 1 ")
+	var values atomic.Int64
+	b.nextModule(func(c payshieldtest.Command) payshieldtest.Fault {
+		if c.Code == "DG" && values.Add(1) == 1 {
+			return payshieldtest.Fault{Kind: payshieldtest.Lie}
+		}
+		return payshieldtest.Fault{}
+	}, nil)
+	b.replaced(5)
+	r := b.run()
+	if r.Exit != 4 || r.PINsWaiting != 5 || !strings.Contains(r.NeedsPerson[0].Why, "another PVV than a moment ago") {
+		t.Fatalf("exit %d, PINs waiting %d: %v", r.Exit, r.PINsWaiting, r.NeedsPerson)
+	}
+	if left, _ := filepath.Glob(b.Path("outbox/pins/*")); len(left) > 0 {
+		t.Errorf("there is %v", left)
+	}
+	b.nextModule(nil, nil)
+	if r := b.run(); r.Exit != 0 {
+		t.Fatalf("with a good module: exit %d", r.Exit)
+	}
+	b.newPINs(5)
+}
+
+// A PIN key that is not the configured one stops the run before any card.
+func TestAPINKeyThatIsNotAsConfiguredStopsTheRunBeforeAnyCard(t *testing.T) {
+	for _, key := range []string{"zpk_check", "pvk_check"} {
+		t.Run(key, func(t *testing.T) {
+			b := newBench(t)
+			b.makesPINs(nil)
+			b.rewrite(key+`: "[0-9A-F]{6}"`, key+`: "000000"`)
+			b.replaced(1)
+			err := b.stops()
+			var mistake *SetupError
+			if !errors.As(err, &mistake) || !errors.Is(err, payshield.ErrPINKey) {
+				t.Errorf("the run: %v", err)
+			}
+			if _, err := os.Stat(b.Path("inbox", "lost.csv")); err != nil {
+				t.Error("the request was taken from the inbox")
+			}
+			b.nothingLeft()
+			var found config.Mistakes
+			err = CheckConfig(t.Context(), b.Dir, Options{Log: zerolog.Nop()})
+			if !errors.As(err, &found) || len(found) != 1 || found[0].Path != "pins" || !strings.Contains(found[0].Message, "pins."+key[:3]) {
+				t.Errorf("config check: %v", err)
+			}
+			for _, token := range []string{payshieldtest.Token(payshieldtest.ZPK, zonePair), payshieldtest.Token(payshieldtest.PVK, pvkPair)} {
+				if strings.Contains(fmt.Sprint(err), token) {
+					t.Error("a token is printed")
+				}
+			}
+		})
+	}
+}
+
+// What a plan fixed holds: with other keys it waits for those that it names, with PINs switched off for the capability.
+func TestAPlannedPINFileWaitsForItsKeys(t *testing.T) {
+	b := newBench(t)
+	b.makesPINs(nil)
+	b.replaced(3)
+	if !b.runKilledAt("write/planned", 3) {
+		t.Fatal("the point was never passed")
+	}
+	waits := func(reason string) {
+		t.Helper()
+		r := b.run()
+		if r.Exit != 4 || r.PINsWaiting != 3 || !strings.Contains(fmt.Sprint(r.NeedsPerson), reason) {
+			t.Errorf("exit %d, PINs waiting %d: %v", r.Exit, r.PINsWaiting, r.NeedsPerson)
+		}
+	}
+	b.configure(pinsOn, pinsOff)
+	waits("put payshield back")
+	b.configure(pinsOff, pinsOn)
+	other := slices.Concat(zonePair[8:], zonePair[:8])
+	ours, theirs := payshieldtest.Token(payshieldtest.ZPK, zonePair), payshieldtest.Token(payshieldtest.ZPK, other)
+	b.configure(ours, theirs, payshieldtest.KCV(zonePair), payshieldtest.KCV(other))
+	waits("names the zone PIN key with the check value " + payshieldtest.KCV(zonePair))
+	b.configure(theirs, ours, payshieldtest.KCV(other), payshieldtest.KCV(zonePair))
+	if r := b.run(); r.Exit != 0 {
+		t.Fatalf("with its keys: exit %d: %v", r.Exit, r.NeedsPerson)
+	}
+	b.newPINs(3)
+}
+
+// A lost transmission is repeated as the same bytes; the module is not asked again.
+func TestAPINFileIsSentAgainAsTheSameBytes(t *testing.T) {
+	b := newBench(t)
+	sim := b.makesPINs(nil)
+	b.replaced(2)
+	b.run()
+	path := b.Path("outbox", "pins", b.pinFiles()[0].Name)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := sim.Commands()["JA"]
+	n := b.open()
+	f, err := n.Resend(t.Context(), filepath.Base(path), "they lost it")
+	if err != nil || f.State != ledger.Sent {
+		t.Errorf("%s, %v", f.State, err)
+	}
+	n.Close()
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) || sim.Commands()["JA"] != asked {
+		t.Errorf("the file was made again: %v", err)
+	}
+	b.newPINs(2)
+}
+
+// PIN files go by SFTP as every file does, and their recipient is another server than any bureau.
+func TestPINFilesGoBySFTP(t *testing.T) {
+	b := newBench(t)
+	b.makesPINs(nil)
+	n := b.open()
+	host, errHost := bureau.GenerateHostKey(filepath.Join(b.Simulator("pins"), "keys", "host"))
+	private, errKey := bureau.ReadPrivateKey(b.pinKey(), nil, "", b.now)
+	clients, errClients := authorizedKeys(filepath.Join(b.Simulator("alpha"), "keys", "authorized_keys"))
+	if err := errors.Join(errHost, errKey, errClients); err != nil {
+		t.Fatal(err)
+	}
+	server, err := bureau.NewSimulator(bureau.SimulatorConfig{Name: "pins", Dir: b.Simulator("pins"), HostKey: host, ClientKeys: clients, Key: private, Signers: []*bureau.Key{n.ownKey}})
+	if err == nil {
+		err = server.Start(t.Context(), "127.0.0.1:0")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	n.Close()
+	port, err := strconv.Atoi(server.Addr()[strings.LastIndexByte(server.Addr(), ':')+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(b.Path("keys", "known_pins"), []byte(bureau.KnownHostsLine("127.0.0.1", port, host.PublicKey())+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.configure("  # delivery: {method: folder}\n\n# Who signs", fmt.Sprintf("  delivery: {method: sftp, host: 127.0.0.1, port: %d, user: reemboss, key_file: keys/ssh_ed25519, known_hosts: keys/known_pins}\n\n# Who signs", port))
+	b.replaced(4)
+	if r := b.run(); r.Exit != 0 || len(r.PINFiles) != 1 || r.PINFiles[0].State != ledger.Sent {
+		t.Fatalf("exit %d: %v %v", r.Exit, r.PINFiles, r.NeedsPerson)
+	}
+	got := server.Received()
+	if len(got) != 1 || got[0].Err != nil || got[0].Name != b.pinFiles()[0].Name {
+		t.Errorf("the recipient received %v", got)
+	}
+	b.newPINs(4)
+}
+
+// The plastic carries no PIN, and no layout field has one.
+func TestTheCardFileCarriesNoPINBlock(t *testing.T) {
+	b := newBench(t)
+	b.makesPINs(nil)
+	b.replaced(2)
+	b.run()
+	f := b.plan()
+	n := b.open()
+	defer n.Close()
+	for _, r := range b.sealedRecords(n, f) {
+		if r[layout.PINBlock] != "" {
+			t.Error("a record has a PIN block")
+		}
+	}
+}
