@@ -48,7 +48,7 @@ func (n *Night) writeCardSystem(ctx context.Context) (int64, error) {
 			records = q.Orders
 		}
 	}
-	if records == 0 {
+	if records == 0 || n.waiting[config.CardSystem] != "" { // a planned file of it could not be written
 		return 0, nil
 	}
 	key, err := n.recipientKey(n.Config.CardSystem)
