@@ -436,7 +436,8 @@ func TestAModuleThatLiesReleasesNothing(t *testing.T) {
 	}
 }
 
-// A module that begins to lie once the file is planned: the digest of the plan is another.
+// A module that begins to lie once the file is planned: the sample finds it and the night stops, or the digest of the
+// plan is another, and a person is asked. With a good module the planned file goes out.
 func TestAModuleThatLiesAfterPlanningReleasesNothing(t *testing.T) {
 	b := newBench(t)
 	b.module(nil)
@@ -449,20 +450,29 @@ func TestAModuleThatLiesAfterPlanningReleasesNothing(t *testing.T) {
 		return lie(c)
 	}, nil)
 	b.plastics(400, false)
-	err := b.stops(func(n *Night) {
-		n.Checkpoint = func(point string) {
-			if point == "write/planned" {
-				lying.Store(true)
-			}
+	n := b.open()
+	n.Checkpoint = func(point string) {
+		if point == "write/planned" {
+			lying.Store(true)
 		}
-	})
-	if !strings.Contains(err.Error(), "digest of the plan") && !errors.Is(err, issue.ErrSample) {
+	}
+	r, err := n.Run(t.Context())
+	if closed := n.Close(); closed != nil {
+		t.Fatal(closed)
+	}
+	planned := b.plan()
+	switch {
+	case err == nil:
+		if needs := b.needs(r.Reconciliation, planned.Name); r.Exit != 4 || len(needs) != 1 || !strings.Contains(needs[0].Why, "digest of the plan") {
+			t.Errorf("exit %d, %+v", r.Exit, r.NeedsPerson)
+		}
+	case !errors.Is(err, issue.ErrSample):
 		t.Errorf("the night stopped: %v", err)
 	}
 	b.nothingLeft()
 	b.nextModule(nil, nil)
-	if r := b.run(); r.Accepted != 400 || r.Exit != 0 {
-		t.Fatalf("with a good module: accepted %d, exit %d", r.Accepted, r.Exit)
+	if r := b.run(); r.Exit != 0 || b.plan().State != ledger.Sent || b.plan().PlainDigest != planned.PlainDigest || b.plan().Records != 400 {
+		t.Fatalf("with a good module: exit %d, %+v", r.Exit, b.plan())
 	}
 }
 

@@ -187,8 +187,9 @@ func (n *Night) sentBefore(ctx context.Context, f ledger.BureauFile) error {
 	return n.Ledger.ChangeFile(ctx, back)
 }
 
-// Cancel gives up a file that the bureau refused as a whole: its number becomes
-// VOID and its orders go into the bureau's next file. It gives how many went.
+// Cancel gives up a file that the bureau refused as a whole, or that could not
+// be written and so never left: its number becomes VOID and its orders go into
+// the recipient's next file. It gives how many went.
 func (n *Night) Cancel(ctx context.Context, name, reason string) (f ledger.BureauFile, moved int64, err error) {
 	if err := given(reason); err != nil {
 		return f, 0, err
@@ -196,13 +197,16 @@ func (n *Night) Cancel(ctx context.Context, name, reason string) (f ledger.Burea
 	if f, err = n.file(ctx, name); err != nil {
 		return f, 0, err
 	}
-	if f.State != ledger.Refused {
-		return f, 0, setup("%s is %s; only a file that the bureau REFUSED can be cancelled, since any other may have been made", f.Name, f.State)
+	if f.State != ledger.Refused && !neverWritten(f) {
+		return f, 0, setup("%s is %s; only a file that the bureau REFUSED, or a PLANNED one that could not be written, can be cancelled: any other may have been made, or goes out with the next run", f.Name, f.State)
 	}
 	if err := n.undisputed(ctx, f); err != nil {
 		return f, 0, err
 	}
-	moved, err = n.Ledger.CancelFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{ledger.Refused}, To: ledger.Void,
+	if err := n.clearUnwritten(f); err != nil {
+		return f, 0, err
+	}
+	moved, err = n.Ledger.CancelFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{f.State}, To: ledger.Void,
 		At: n.Now(), Reason: reason, Entry: n.audit("file.cancelled", f.Name, reason)})
 	if err != nil {
 		return f, 0, err

@@ -68,7 +68,7 @@ func (n *Night) write(ctx context.Context) (int64, error) {
 	}
 	sort.Slice(queues, func(i, j int) bool { return queues[i].Recipient < queues[j].Recipient })
 	for _, q := range queues {
-		if config.Reserved(q.Recipient) {
+		if config.Reserved(q.Recipient) || n.waiting[q.Recipient] != "" { // a planned file of it could not be written
 			continue
 		}
 		count, err := n.writeBureau(ctx, q)
@@ -118,7 +118,7 @@ func (n *Night) writeBureau(ctx context.Context, q ledger.Queue) (int64, error) 
 		if err != nil {
 			return items, err
 		}
-		if err := n.finish(ctx, f); err != nil {
+		if err := n.finish(ctx, f); err != nil || n.waiting[q.Recipient] != "" {
 			return items, err
 		}
 		items += records
@@ -354,25 +354,23 @@ func (n *Night) complete(ctx context.Context, batch []issue.Item) ([]layout.Reco
 }
 
 // finish writes the file of a plan: sealed bytes into the outbox, whole or not at all, looked at again from the disk, then WRITTEN.
+// A plan that cannot be met as things are stays PLANNED with its reason, which is no error; see [Night.unwritten].
 func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 	var h head
 	if err := json.Unmarshal(f.Head, &h); err != nil {
-		return fmt.Errorf("the plan of %s cannot be read: %w", f.Name, err)
+		return n.unwritten(ctx, f, fmt.Sprintf("its plan cannot be read: %v", err))
 	}
 	key, err := n.plannedKey(f, h)
 	if err != nil {
-		n.wait(f.Recipient, err.Error())
-		return nil
+		return n.unwritten(ctx, f, err.Error())
 	}
 	if f.SigningKey != n.ownKey.Fingerprint() {
-		n.wait(f.Recipient, fmt.Sprintf("the plan of %s names our signing key %s, which is not the configured one; put it back until the file is written", f.Name, f.SigningKey))
-		return nil
+		return n.unwritten(ctx, f, fmt.Sprintf("its plan names our signing key %s, which is not the configured one; put it back until the file is written", f.SigningKey))
 	}
 	path := filepath.Join(n.Outbox(f.Recipient), f.Name)
 	if f.Recipient == config.PINRecipient {
 		if err := n.samePINKeys(f, h); err != nil {
-			n.wait(f.Recipient, err.Error())
-			return nil
+			return n.unwritten(ctx, f, err.Error())
 		}
 		path += unsettled
 	}
@@ -391,23 +389,21 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 			err := n.seal(counted, f, h, key, func(clear io.Writer) error { return text.write(clear, twin) })
 			size = counted.n
 			n.at("write/sealed") // all bytes are there, under no name yet
+			if err == nil && hex.EncodeToString(text.planned.Sum(nil)) != f.PlainDigest {
+				return errDigest // they never get one
+			}
 			return err
 		})
 	})
-	if errors.Is(err, errPINs) {
-		n.wait(f.Recipient, err.Error())
-		return nil
-	}
-	if errors.Is(err, hsm.ErrNoKey) {
-		n.wait(f.Recipient, err.Error()+"; put the key back into card_keys and the keyset")
-		return nil
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errPINs):
+		return n.unwritten(ctx, f, err.Error())
+	case errors.Is(err, hsm.ErrNoKey):
+		return n.unwritten(ctx, f, err.Error()+"; put the key back into card_keys and the keyset")
+	case errors.Is(err, errDigest):
+		return n.unwritten(ctx, f, err.Error())
+	case err != nil:
 		return fmt.Errorf("write %s: %w", f.Name, err)
-	}
-	if got := hex.EncodeToString(text.planned.Sum(nil)); got != f.PlainDigest {
-		_ = durable.Remove(path)
-		return fmt.Errorf("write %s: the records no longer give the digest of the plan; nothing is sent. The ledger was changed, or what computes the card verification values gave others than at planning: look at the HSM first", f.Name)
 	}
 	sum := hex.EncodeToString(sealedSum.Sum(nil))
 	if err := frozen(path, size, sum); err != nil {

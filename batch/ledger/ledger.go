@@ -62,6 +62,7 @@ type Ledger interface {
 	Reading
 	Outbox
 	Audit
+	Retention
 	Close() error
 }
 
@@ -477,8 +478,9 @@ type Files interface {
 	// plan and puts the first File.Records queued orders, or those of the hold, into it, in one transaction. Fewer orders than that, or a name
 	// that was ever used, are ErrConflict, and so is a hold that is not APPROVED, or planned. The counter "sequence/<recipient>" moves with it.
 	PlanFile(ctx context.Context, p Plan) (int64, error)
-	// CancelFile makes a file that the bureau REFUSED VOID. Its orders that are PLANNED become QUEUED for the bureau's next file, each move
-	// recorded; it gives how many. Any other state is ErrConflict. The number stays used. From and To of c are not looked at.
+	// CancelFile makes a file that the bureau REFUSED, or that is PLANNED and was never written, VOID. Its orders that are PLANNED become QUEUED for the
+	// bureau's next file; those of a card system file stand in its queue again. Each move is recorded; it gives how many. Any other state is
+	// ErrConflict. The number stays used. From and To of c are not looked at.
 	CancelFile(ctx context.Context, c FileChange) (moved int64, err error)
 	// EachFileOrder gives the orders of a file in file order.
 	EachFileOrder(ctx context.Context, fileID int64, fn func(*Order) error) error

@@ -274,22 +274,27 @@ func stateOpen(s ledger.OrderState) bool {
 // its configuration, or always where there is none.
 func (g *gathering) awaited(name string, s ledger.OrderState) bool {
 	b, known := g.extra.Bureaus[name]
+	return stateOpen(s) && (!known || b.Awaits(s))
+}
+
+// Awaits says whether the bureau owes word of a card in this state.
+func (b Bureau) Awaits(s ledger.OrderState) bool {
 	switch s {
 	case ledger.PlannedO:
 		return true
 	case ledger.SentO:
-		return !known || b.Acknowledges
+		return b.Acknowledges
 	case ledger.Acked, ledger.Produced:
-		return !known || b.SLA.Ship > 0 || b.SLA.Close > 0
+		return b.SLA.Ship > 0 || b.SLA.Close > 0
 	case ledger.Shipped:
-		return !known || b.SLA.Close > 0
+		return b.SLA.Close > 0
 	}
 	return false
 }
 
 // writtenHere says that the file's bytes were made in this run.
 func (g *gathering) writtenHere(f *ledger.BureauFile) bool {
-	if f.State == ledger.Planned {
+	if f.State == ledger.Planned || f.State == ledger.Void && f.WrittenAt.IsZero() {
 		return false
 	}
 	return f.RunID == g.run.ID || !f.WrittenAt.Before(g.run.StartedAt) && (g.run.EndedAt.IsZero() || !f.WrittenAt.After(g.run.EndedAt))

@@ -166,9 +166,10 @@ func (m *Manifest) add(workspace, path, kind string, count int64) error {
 	return nil
 }
 
-// addFrozen adds an outgoing file of this run. What is only planned has no bytes yet.
+// addFrozen adds an outgoing file of this run. What is only planned has no
+// bytes yet, and what was cancelled before it was written never had any.
 func (m *Manifest) addFrozen(f ledger.BureauFile) {
-	if f.State == ledger.Planned {
+	if f.State == ledger.Planned || f.State == ledger.Void && f.WrittenAt.IsZero() {
 		return
 	}
 	kind := "bureau_file"

@@ -57,7 +57,13 @@ func withReason(command string, options ...string) []string {
 func (g *gathering) needFile(f *ledger.BureauFile) error {
 	what := fmt.Sprintf("%s for %s (%s) is not sent: %s", f.Name, f.Recipient, plural(f.Records, "record"), f.State)
 	switch f.State {
-	case ledger.Sent, ledger.Void, ledger.Planned: // what is only planned stands under the orders that wait
+	case ledger.Sent, ledger.Void:
+	case ledger.Planned: // one that nothing keeps from being written stands under the orders that wait
+		if f.LastError != "" {
+			g.need(fmt.Sprintf("%s for %s (%s) cannot be written, and the files after it wait", f.Name, f.Recipient, plural(f.Records, "record")),
+				strings.TrimRight(f.LastError, ".")+". Mend that and run again; where it can never be mended, cancel the file: it never left, its number is then void and its orders go into a new file.",
+				"reemboss cancel "+quoted(f.Name)+` --reason "…"`, "reemboss run")
+		}
 	case ledger.Refused:
 		return g.needRefused(f)
 	case ledger.Undecided:

@@ -35,7 +35,7 @@ type commands struct {
 	Status  statusCommand  `cmd:"" help:"Runs, outgoing files and their balance, what waits for a person."`
 	Resend  resendCommand  `cmd:"" help:"Send a file once more: the same bytes, recorded."`
 	Resolve resolveCommand `cmd:"" help:"Decide a transfer whose end nobody can know from here."`
-	Cancel  cancelCommand  `cmd:"" help:"Give up a file that the bureau refused: its number is VOID, its cards go into the next file."`
+	Cancel  cancelCommand  `cmd:"" help:"Give up a file that the bureau refused, or that can never be written: its number is VOID, its cards go into the next file."`
 	Settle  settleCommand  `cmd:"" help:"Decide what a bureau told and what contradicts it."`
 	Card    cardCommand    `cmd:"" help:"The whole history of one card."`
 	Audit   auditCommand   `cmd:"" help:"The audit log."`

@@ -39,12 +39,12 @@ func (c *resolveCommand) Run(s *session) error {
 }
 
 type cancelCommand struct {
-	File   string `arg:"" help:"Name of the outgoing file that the bureau refused."`
+	File   string `arg:"" help:"Name of the outgoing file: one that the bureau refused, or a planned one that cannot be written."`
 	Reason string `help:"Why; it is kept in the history." required:""`
 	JSON   bool   `help:"Print the file's state as JSON."`
 }
 
-// Run gives up a refused file: its number is VOID, its orders go into the next one.
+// Run gives up a file that was refused or could never be written: its number is VOID, its orders go into the next one.
 func (c *cancelCommand) Run(s *session) error {
 	n, err := s.open(true)
 	if err != nil {

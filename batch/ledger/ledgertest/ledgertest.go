@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) ledger.Ledger) {
 		{"outbox", outboxPromises},
 		{"reading", readingPromises},
 		{"audit", auditPromises},
+		{"retention", retentionPromises},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

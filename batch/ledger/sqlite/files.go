@@ -160,10 +160,10 @@ func storeStep(conn *sqlite.Conn, c *ledger.FileChange, run int64) error {
 	return appendAudit(conn, c.Entry)
 }
 
-// CancelFile gives up a file that its bureau refused: the number is used up and
-// the orders wait for the bureau's next file.
+// CancelFile gives up a file that its bureau refused, or that was never written:
+// the number is used up and the orders wait for the recipient's next file.
 func (l *Ledger) CancelFile(ctx context.Context, c ledger.FileChange) (moved int64, err error) {
-	c.From, c.To = []ledger.BureauFileState{ledger.Refused}, ledger.Void
+	c.From, c.To = []ledger.BureauFileState{ledger.Refused, ledger.Planned}, ledger.Void
 	err = l.write(ctx, fmt.Sprintf("cancel outgoing file %d", c.FileID), func(conn *sqlite.Conn) error {
 		run, err := runSeq(conn, c.RunID)
 		if err != nil {
@@ -172,7 +172,7 @@ func (l *Ledger) CancelFile(ctx context.Context, c ledger.FileChange) (moved int
 		if err := changeFile(conn, &c, run); err != nil {
 			return err
 		}
-		moved, err = queueAgain(conn, &c, run)
+		moved, err = cancelled(conn, &c, run)
 		return err
 	})
 	if err != nil {

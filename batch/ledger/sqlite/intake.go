@@ -92,6 +92,9 @@ func (l *Ledger) UpdateFile(ctx context.Context, f ledger.RequestFile, answer *l
 		if err := insertFileAnswer(conn, f.ID, run, answer); err != nil {
 			return err
 		}
+		if err := answered(conn, &f); err != nil {
+			return err
+		}
 		return appendAudit(conn, entry)
 	})
 }
