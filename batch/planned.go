@@ -40,6 +40,9 @@ func (n *Night) clearUnwritten(f ledger.BureauFile) error {
 		return nil
 	}
 	path := filepath.Join(n.Outbox(f.Recipient), f.Name)
+	if f.Recipient == config.PINRecipient { // nobody fetches it before the ledger has frozen it
+		return durable.Remove(path + unsettled)
+	}
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {

@@ -181,14 +181,14 @@ func (l *Ledger) CancelFile(ctx context.Context, c ledger.FileChange) (moved int
 	return moved, nil
 }
 
-// queueAgain takes the orders out of a cancelled file; their cards stay taken.
+// queueAgain takes the orders out of a cancelled file, and out of the hold that it was made from; their cards stay taken.
 func queueAgain(conn *sqlite.Conn, c *ledger.FileChange, run int64) (int64, error) {
 	recorded, err := exec(conn, `INSERT OR ROLLBACK INTO order_moves (order_id, from_file, at, reason, run)
 		SELECT id, bureau_file_id, ?2, ?3, ?4 FROM orders WHERE bureau_file_id = ?1 AND state = 'PLANNED' ORDER BY id`, c.FileID, c.At, c.Reason, key(run))
 	if err != nil {
 		return 0, err
 	}
-	moved, err := exec(conn, "UPDATE OR ROLLBACK orders SET state = 'QUEUED', bureau_file_id = NULL WHERE bureau_file_id = ? AND state = 'PLANNED'", c.FileID)
+	moved, err := exec(conn, "UPDATE OR ROLLBACK orders SET state = 'QUEUED', bureau_file_id = NULL, hold_id = NULL WHERE bureau_file_id = ? AND state = 'PLANNED'", c.FileID)
 	if err == nil && moved != recorded {
 		err = fmt.Errorf("%d orders left the file, %d moves were recorded", moved, recorded)
 	}

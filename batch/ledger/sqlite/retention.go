@@ -80,13 +80,13 @@ func (l *Ledger) OutgoingFile(ctx context.Context, id int64) (ledger.BureauFile,
 func (l *Ledger) FilesOfRequest(ctx context.Context, id int64) (map[int64]int64, error) {
 	counts := map[int64]int64{}
 	err := l.read(ctx, fmt.Sprintf("read where the orders of request file %d are", id), func(conn *sqlite.Conn) error {
-		return each(conn, `SELECT coalesce(o.bureau_file_id, 0), iif(o.kind = 'reissue', coalesce(o.card_system_file_id, 0), -1)
-			FROM answers a JOIN orders o ON o.id = a.order_id WHERE a.id >= ? AND a.id < ? AND a.outcome = 'accepted'`, []any{answerID(id, 0), answerID(id+1, 0)}, func(r *row) error {
-			bureau, cardSystem := r.int(), r.int()
-			if cardSystem == 0 || bureau == 0 {
+		return each(conn, `SELECT coalesce(o.bureau_file_id, 0), iif(o.kind = 'reissue', coalesce(o.card_system_file_id, 0), -1), iif(o.new_pin = 'file', coalesce(o.pin_file_id, 0), -1)
+			FROM answers a JOIN orders o ON o.id = a.order_id WHERE a.id >= ? AND a.id < ? AND a.outcome = 'accepted' AND o.state <> 'CANCELLED'`, []any{answerID(id, 0), answerID(id+1, 0)}, func(r *row) error {
+			bureau, cardSystem, pins := r.int(), r.int(), r.int()
+			if bureau == 0 || cardSystem == 0 || pins == 0 {
 				counts[0]++
 			}
-			for _, file := range []int64{bureau, cardSystem} {
+			for _, file := range []int64{bureau, cardSystem, pins} {
 				if file > 0 {
 					counts[file]++
 				}
@@ -166,13 +166,13 @@ func answered(conn *sqlite.Conn, f *ledger.RequestFile) error {
 	return err
 }
 
-// cardSystemQueueAgain takes the orders out of a cancelled card system file: they stand in the card system's queue again.
-func cardSystemQueueAgain(conn *sqlite.Conn, c *ledger.FileChange, run int64) (int64, error) {
+// tellAgain takes the orders out of a cancelled file of the card system or of PINs: they stand in its queue again.
+func tellAgain(conn *sqlite.Conn, c *ledger.FileChange, run int64, column string) (int64, error) {
 	if _, err := exec(conn, `INSERT OR ROLLBACK INTO order_moves (order_id, from_file, at, reason, run)
-		SELECT id, card_system_file_id, ?2, ?3, ?4 FROM orders WHERE card_system_file_id = ?1 ORDER BY id`, c.FileID, c.At, c.Reason, key(run)); err != nil {
+		SELECT id, `+column+`, ?2, ?3, ?4 FROM orders WHERE `+column+` = ?1 ORDER BY id`, c.FileID, c.At, c.Reason, key(run)); err != nil {
 		return 0, err
 	}
-	moved, err := exec(conn, "UPDATE OR ROLLBACK orders SET card_system_file_id = NULL WHERE card_system_file_id = ?", c.FileID)
+	moved, err := exec(conn, "UPDATE OR ROLLBACK orders SET "+column+" = NULL WHERE "+column+" = ?", c.FileID)
 	return int64(moved), err
 }
 
@@ -182,8 +182,11 @@ func cancelled(conn *sqlite.Conn, c *ledger.FileChange, run int64) (int64, error
 	if err != nil {
 		return 0, err
 	}
-	if recipient == config.CardSystem {
-		return cardSystemQueueAgain(conn, c, run)
+	switch recipient {
+	case config.CardSystem:
+		return tellAgain(conn, c, run, "card_system_file_id")
+	case config.PINRecipient:
+		return tellAgain(conn, c, run, "pin_file_id")
 	}
 	return queueAgain(conn, c, run)
 }
