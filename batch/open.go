@@ -78,6 +78,10 @@ func Open(ctx context.Context, dir string, o Options) (*Night, error) {
 		if n.unlock, err = n.Workspace.lock(); err != nil {
 			return nil, err
 		}
+		if err := n.keyset.Reread(); err != nil { // the lock's last holder may have rotated the keys
+			n.unlock()
+			return nil, setup("%w", err)
+		}
 	}
 	if err := n.openLedger(ctx, o.Lock); err != nil {
 		if n.Ledger != nil {
@@ -103,7 +107,7 @@ func newNight(dir string, o Options) (*Night, error) {
 		return nil, &SetupError{err}
 	}
 	n := &Night{Workspace: w, Config: cfg, Log: o.Log, Now: o.Now, Sleep: o.Sleep, Random: o.Random, Progress: o.Progress, Checkpoint: o.Checkpoint,
-		chunk: chunkRows, waiting: map[string]string{}, kept: map[int64]string{}, simulators: map[string]*bureau.Simulator{}}
+		chunk: chunkRows, piece: rekeyRows, waiting: map[string]string{}, kept: map[int64]string{}, simulators: map[string]*bureau.Simulator{}}
 	if n.Now == nil {
 		n.Now = time.Now
 	}

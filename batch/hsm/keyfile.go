@@ -135,14 +135,16 @@ func OpenKeyset(path string, kek []byte) (*Keyset, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := k.reread(); err != nil {
+	if err := k.Reread(); err != nil {
 		return nil, err
 	}
 	return k, nil
 }
 
-// reread takes what the file says now.
-func (k *Keyset) reread() error {
+// Reread takes what the file says now. After an error everything is as before.
+// Who is about to write rows calls it when it has the workspace's lock, since
+// another process may have rotated the keys until then.
+func (k *Keyset) Reread() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	text, err := readPrivate(k.path)

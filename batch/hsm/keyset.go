@@ -119,7 +119,7 @@ func (k *Keyset) SealPAN(cardID int64, p iso.PAN) ([]byte, error) {
 func (k *Keyset) OpenPAN(cardID int64, sealed []byte) (iso.PAN, error) {
 	use := k.use.Load()
 	if id := k.SealedUnder(sealed); id != "" && !use.sealIDs[id] {
-		if err := k.reread(); err != nil {
+		if err := k.Reread(); err != nil {
 			return iso.PAN{}, fmt.Errorf("card %d: %w under key %s: %w", cardID, ErrSealed, id, err)
 		}
 		use = k.use.Load()
@@ -169,7 +169,7 @@ func (k *Keyset) IndexPAN(p iso.PAN) []byte {
 func (k *Keyset) IndexUnder(keyID string, p iso.PAN) ([]byte, error) {
 	key := k.use.Load().index[keyID]
 	if key == nil {
-		if err := k.reread(); err != nil {
+		if err := k.Reread(); err != nil {
 			return nil, fmt.Errorf("index key %s: %w: %w", keyID, ErrNoKey, err)
 		}
 		if key = k.use.Load().index[keyID]; key == nil {
