@@ -68,7 +68,7 @@ func Open(ctx context.Context, dir string, o Options) (*Night, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := n.openKeys(); err != nil {
+	if err := n.openKeys(ctx); err != nil {
 		return nil, err
 	}
 	if err := n.openRules(); err != nil {
@@ -128,11 +128,12 @@ func newNight(dir string, o Options) (*Night, error) {
 }
 
 // openKeys opens the keyset and our PGP key and proves the card verification keys of backend software.
-func (n *Night) openKeys() error {
-	kek, err := hsm.LoadSecret(n.Config.Keys.Keyset, n.Dir)
+func (n *Night) openKeys(ctx context.Context) error {
+	kek, err := n.loadKEK(ctx)
 	if err != nil {
 		return setup("key-encryption key: %w", err)
 	}
+	defer clear(kek)
 	if n.keyset, err = hsm.OpenKeyset(n.Keyset(), kek); err != nil {
 		return setup("keyset: %w", err)
 	}

@@ -494,6 +494,8 @@ func LoadSecret(ref config.SecretRef, workspace string) ([]byte, error) {
 func LoadText(ref config.SecretRef, workspace string) ([]byte, error) {
 	var text []byte
 	switch {
+	case ref.TokenKey != "":
+		return nil, fmt.Errorf("%s is encrypted under the key %q of a token; only the key-encryption key of the keyset can be", place(ref), ref.TokenKey)
 	case (ref.File == "") == (ref.Env == ""):
 		return nil, errors.New("a secret is either in a file (file:) or in the environment (env:), one of the two")
 	case ref.Env != "":
