@@ -29,13 +29,13 @@ func CheckConfig(ctx context.Context, dir string, o Options) error {
 	n, err := newNight(dir, o)
 	var form config.Mistakes
 	if n != nil && errors.As(err, &form) {
-		return n.checkKeys(form)
+		return n.checkKeys(ctx, form)
 	}
 	if err != nil {
 		return err
 	}
-	c := &configCheck{n: n}
-	c.ownKeys()
+	c := &configCheck{n: n, asks: true}
+	c.ownKeys(ctx)
 	c.hardware(ctx)
 	c.rules()
 	for name, b := range n.Config.Bureaus {
@@ -54,7 +54,7 @@ func CheckConfig(ctx context.Context, dir string, o Options) error {
 	c.secret("events.webhook.secret", n.Config.Events.Webhook.Secret)
 	if len(c.found) == 0 { // what only all of it together shows
 		n.tellPINsDue()
-		if err := n.openKeys(); err != nil {
+		if err := n.openKeys(ctx); err != nil {
 			return err
 		}
 		if err := n.openRules(); err != nil {
@@ -71,9 +71,9 @@ func CheckConfig(ctx context.Context, dir string, o Options) error {
 
 // checkKeys looks at the keys that a configuration names which has other
 // mistakes, as far as they do not stand where the keys are named.
-func (n *Night) checkKeys(form config.Mistakes) error {
+func (n *Night) checkKeys(ctx context.Context, form config.Mistakes) error {
 	c := &configCheck{n: n}
-	c.ownKeys()
+	c.ownKeys(ctx)
 	for name, b := range n.Config.Bureaus {
 		c.recipient("bureaus."+name, b.Recipient)
 	}
@@ -105,6 +105,7 @@ func (n *Night) checkKeys(form config.Mistakes) error {
 // configCheck gathers what is wrong, by the path of the value that says it.
 type configCheck struct {
 	n     *Night
+	asks  bool // tokens, too
 	found []config.Mistake
 }
 
@@ -114,16 +115,28 @@ func (c *configCheck) wrong(path string, err error) {
 	}
 }
 
-// ownKeys: the keyset with its allocation and verification keys, and our PGP key.
-func (c *configCheck) ownKeys() {
-	cfg := c.n.Config
-	kek, err := hsm.LoadSecret(cfg.Keys.Keyset, c.n.Dir)
-	var keyset *hsm.Keyset
-	if err == nil {
-		keyset, err = hsm.OpenKeyset(c.n.Keyset(), kek)
+// keyset opens the keyset. Where a token has its key, the token is asked only if the form is right.
+func (c *configCheck) keyset(ctx context.Context) *hsm.Keyset {
+	if c.n.Config.Keys.Keyset.TokenKey != "" && !c.asks {
+		return nil
 	}
+	kek, err := c.n.loadKEK(ctx)
+	if err != nil {
+		c.wrong(kekSetting(err), err)
+		return nil
+	}
+	keyset, err := hsm.OpenKeyset(c.n.Keyset(), kek)
 	c.wrong("keys.keyset_kek", err)
-	if keyset != nil {
+	if err != nil {
+		return nil
+	}
+	return keyset
+}
+
+// ownKeys: the keyset with its allocation and verification keys, and our PGP key.
+func (c *configCheck) ownKeys(ctx context.Context) {
+	cfg := c.n.Config
+	if keyset := c.keyset(ctx); keyset != nil {
 		for name, r := range cfg.Ranges {
 			_, err := keyset.Allocation(r.Key)
 			c.wrong("ranges."+name+".key", err)

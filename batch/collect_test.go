@@ -583,7 +583,7 @@ func (b *bench) runKilledAt(point string, visit int) (died bool) {
 			died = true
 		}
 	}()
-	n.chunk = 2
+	n.chunk, n.piece = 2, 3
 	n.Checkpoint = func(p string) {
 		if p == point {
 			if visit--; visit < 0 {

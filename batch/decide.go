@@ -59,7 +59,7 @@ type decider struct {
 	fileID  int64
 	cards   map[int64]*ledger.Known
 	chained []*ledger.Known            // cards in view that have a successor
-	psns    map[string][]int           // keyed hash of a number → PSNs given to it in this view
+	psns    map[string][]int           // digest of a number → PSNs given to it in this view
 	changed map[int64]bool             // cards that a reissue of this view changed or made
 	opened  map[int64]*rules.Embossing // orders of cards that nothing else changed
 	priors  map[string]ledger.Prior

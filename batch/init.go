@@ -83,6 +83,7 @@ func (s *sampleKeys) keyset() error {
 	set, err := hsm.CreateKeyset(s.w.Keyset(), kek, s.random, hsm.Spec{
 		Allocation: []string{"allocation-visa", "allocation-mastercard"},
 		CVKs:       []string{"cvk-visa", "cvk-mastercard"},
+		At:         s.now,
 	})
 	if err != nil {
 		return err

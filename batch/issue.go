@@ -187,7 +187,7 @@ func (d *decider) carry(known *ledger.Known, embossed extract.Card, plan *rules.
 			change.Status = &embossed.Status
 		}
 		known.Card.Card = embossed
-		number := string(d.n.keyset.IndexPAN(embossed.PAN))
+		number := d.sameNumber(embossed.PAN)
 		d.psns[number] = append(d.psns[number], embossed.PSN)
 	}
 	if plan.Kind == request.Reemboss && (known.StartDate.IsZero() || known.ValidityMonths == 0 || known.CVKRef == "") {
@@ -275,12 +275,17 @@ func (d *decider) nextPSN(ctx context.Context, known *ledger.Known) (int, error)
 	if err != nil {
 		return 0, err
 	}
-	taken = append(taken, d.psns[string(d.n.keyset.IndexPAN(known.PAN))]...)
+	taken = append(taken, d.psns[d.sameNumber(known.PAN)]...)
 	psn := issue.NextPSN(known.PSN)
 	for slices.Contains(taken, psn) {
 		psn++
 	}
 	return psn, nil
+}
+
+// sameNumber tells card numbers apart within this process, without one of them in clear.
+func (d *decider) sameNumber(p iso.PAN) string {
+	return d.n.keyset.Digest("number", []byte(p.Reveal()))
 }
 
 func violation(code rules.Code, detail string) rules.Violation {

@@ -7,6 +7,7 @@
 //	write      plan and write the sealed files
 //	release    look at each frozen file once more before it may leave
 //	send       deliver, exactly once
+//	rekey      only while keys are being rotated: bring a part of the ledger under the new ones
 //	reconcile  results, reports, the verdict
 //
 // Each stage takes what the ledger says is ready for it and commits what it
@@ -63,6 +64,7 @@ type Night struct {
 	Checkpoint func(point string)
 
 	chunk      int // rows decided and committed together
+	piece      int // rows brought under new keys together
 	keyset     *hsm.Keyset
 	software   hsm.Backend    // nil without keys of backend software
 	cardKeys   *hsm.Route     // every card key at its place; nil until a run begins
@@ -148,6 +150,9 @@ func (n *Night) work(ctx context.Context) (*Result, error) {
 		if err := n.timed(ctx, stage.name, stage.work); err != nil {
 			return nil, err
 		}
+	}
+	if err := n.rekey(ctx); err != nil {
+		return nil, fmt.Errorf("rekey: %w", err)
 	}
 	n.at("stage/reconcile")
 	return n.reconcile(ctx)

@@ -68,7 +68,7 @@ func Open(ctx context.Context, dir string, o Options) (*Night, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := n.openKeys(); err != nil {
+	if err := n.openKeys(ctx); err != nil {
 		return nil, err
 	}
 	if err := n.openRules(); err != nil {
@@ -77,6 +77,10 @@ func Open(ctx context.Context, dir string, o Options) (*Night, error) {
 	if o.Lock {
 		if n.unlock, err = n.Workspace.lock(); err != nil {
 			return nil, err
+		}
+		if err := n.keyset.Reread(); err != nil { // the lock's last holder may have rotated the keys
+			n.unlock()
+			return nil, setup("%w", err)
 		}
 	}
 	if err := n.openLedger(ctx, o.Lock); err != nil {
@@ -103,7 +107,7 @@ func newNight(dir string, o Options) (*Night, error) {
 		return nil, &SetupError{err}
 	}
 	n := &Night{Workspace: w, Config: cfg, Log: o.Log, Now: o.Now, Sleep: o.Sleep, Random: o.Random, Progress: o.Progress, Checkpoint: o.Checkpoint,
-		chunk: chunkRows, waiting: map[string]string{}, kept: map[int64]string{}, simulators: map[string]*bureau.Simulator{}}
+		chunk: chunkRows, piece: rekeyRows, waiting: map[string]string{}, kept: map[int64]string{}, simulators: map[string]*bureau.Simulator{}}
 	if n.Now == nil {
 		n.Now = time.Now
 	}
@@ -124,11 +128,12 @@ func newNight(dir string, o Options) (*Night, error) {
 }
 
 // openKeys opens the keyset and our PGP key and proves the card verification keys of backend software.
-func (n *Night) openKeys() error {
-	kek, err := hsm.LoadSecret(n.Config.Keys.Keyset, n.Dir)
+func (n *Night) openKeys(ctx context.Context) error {
+	kek, err := n.loadKEK(ctx)
 	if err != nil {
 		return setup("key-encryption key: %w", err)
 	}
+	defer clear(kek)
 	if n.keyset, err = hsm.OpenKeyset(n.Keyset(), kek); err != nil {
 		return setup("keyset: %w", err)
 	}

@@ -302,7 +302,7 @@ func (c *checker) cardSystem() {
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 func (c *checker) keys() {
-	c.secret("keys.keyset_kek", c.Keys.Keyset, true)
+	c.keyEncryptionKey("keys.keyset_kek", c.Keys.Keyset)
 	c.secret("keys.passphrase", c.Keys.Passphrase, false)
 	c.need("keys.signing_key", c.Keys.SigningKey, "the file of our own PGP private key")
 	c.fingerprint("keys.fingerprint", c.Keys.Fingerprint)
@@ -310,6 +310,8 @@ func (c *checker) keys() {
 
 func (c *checker) secret(path string, s SecretRef, required bool) {
 	switch {
+	case s.TokenKey != "":
+		c.wrong(join(path, "token_key"), "is for keys.keyset_kek only; give this secret as file: or env:")
 	case s.File != "" && s.Env != "":
 		c.wrong(path, "names both a file and an environment variable; keep one of them")
 	case s.File == "" && s.Env == "" && (required || c.written(path)):

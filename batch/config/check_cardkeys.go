@@ -26,7 +26,7 @@ func (c *checker) cardKeys() {
 		inToken = inToken || k.Backend == PKCS11Keys
 		inModule = inModule || k.Backend == PayShieldKeys
 	}
-	c.pkcs11(inToken)
+	c.pkcs11(inToken || c.Keys.Keyset.TokenKey != "")
 	c.payShield(inModule || c.PINs.Made())
 }
 

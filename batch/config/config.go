@@ -458,7 +458,7 @@ type SecretRef struct {
 	File string `yaml:"file"`
 	Env  string `yaml:"env"`
 	// TokenKey is the label of an AES key in the PKCS#11 token ([PKCS11]); File is then the secret encrypted under it.
-	// Only the key-encryption key of the keyset may be kept like this.
+	// Only the key-encryption key of the keyset may be kept like this ([Keys.Keyset]).
 	TokenKey string `yaml:"token_key"`
 }
 

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead/aesgcm"
 	"github.com/tink-crypto/tink-go/v2/insecuresecretdataaccess"
@@ -43,6 +44,7 @@ var (
 type Spec struct {
 	Allocation []string // AES-256 keys of PAN ranges
 	CVKs       []string // card verification key pairs, for a trial; real ones come with [Keyset.AddCVK]
+	At         time.Time
 }
 
 // heldKeys is the clear content of the file.
@@ -60,13 +62,28 @@ type heldKey struct {
 	Name    string `json:"name,omitempty"`
 	Key     []byte `json:"key"`
 	Primary bool   `json:"primary,omitempty"`
+	// MadeAt is not in files from before rotations.
+	MadeAt time.Time `json:"made_at,omitzero"`
 }
 
 // keyfile is the file on disk.
 type keyfile struct {
 	Format string `json:"format"`
+	sealedKeys
+	// Former is the same content under the former key-encryption key, between [Keyset.Rewrap] and the next writing.
+	Former *sealedKeys `json:"former,omitempty"`
+}
+
+// sealedKeys is the content of the file under one key-encryption key.
+type sealedKeys struct {
 	KEK    string `json:"kek"`    // check value of the key-encryption key
 	Sealed []byte `json:"sealed"` // nonce, then heldKeys under AES-256-GCM
+}
+
+// kekCipher is a key-encryption key; check tells one from another.
+type kekCipher struct {
+	cipher.AEAD
+	check string
 }
 
 // CreateKeyset makes fresh keys from rnd and writes them to path, which must
@@ -80,16 +97,10 @@ func CreateKeyset(path string, kek []byte, rnd io.Reader, spec Spec) (*Keyset, e
 	}
 	held := heldKeys{}
 	for _, list := range []*[]heldKey{&held.PAN, &held.Index, &held.Digest} {
-		if err := addKey(list, "", 32, rnd); err != nil {
+		if err := addPrimary(list, list == &held.PAN, rnd); err != nil {
 			return nil, err
 		}
-		(*list)[0].Primary = true
 	}
-	id, err := strconv.ParseUint(held.PAN[0].ID, 16, 32)
-	if err != nil {
-		return nil, fmt.Errorf("make a keyset: %w", err)
-	}
-	held.PAN[0].ID = strconv.FormatUint(id|1, 10) // tink key ids are not zero
 	for _, name := range spec.Allocation {
 		if err := addKey(&held.Allocation, name, 32, rnd); err != nil {
 			return nil, fmt.Errorf("allocation key %s: %w", name, err)
@@ -100,53 +111,77 @@ func CreateKeyset(path string, kek []byte, rnd io.Reader, spec Spec) (*Keyset, e
 			return nil, fmt.Errorf("card key %s: %w", name, err)
 		}
 	}
-	k.held = held
-	if err := k.ready(); err != nil {
+	for _, list := range held.lists() {
+		for i := range *list {
+			(*list)[i].MadeAt = spec.At
+		}
+	}
+	use, err := held.ciphers()
+	if err != nil {
 		return nil, fmt.Errorf("make a keyset: %w", err)
 	}
-	if err := k.save(held, rnd, durable.Create); err != nil {
+	if err := k.save(held, nil, rnd, durable.Create); err != nil {
 		return nil, err
 	}
+	k.held = held
+	k.use.Store(use)
 	return k, nil
 }
 
 // OpenKeyset reads a keyset file. Errors: [ErrExposed] when group or others may
 // read it, [ErrWrongKEK], [ErrDamaged], fs.ErrNotExist.
 func OpenKeyset(path string, kek []byte) (*Keyset, error) {
-	text, err := readPrivate(path)
-	if err != nil {
-		return nil, fmt.Errorf("keyset %s: %w", path, err)
-	}
 	k, err := newKeyset(path, kek)
 	if err != nil {
 		return nil, err
 	}
-	if err := k.unseal(text); err != nil {
-		return nil, fmt.Errorf("keyset %s: %w", path, err)
+	if err := k.Reread(); err != nil {
+		return nil, err
 	}
 	return k, nil
 }
 
+// Reread takes what the file says now. After an error everything is as before.
+// Who is about to write rows calls it when it has the workspace's lock, since
+// another process may have rotated the keys until then.
+func (k *Keyset) Reread() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	text, err := readPrivate(k.path)
+	if err == nil {
+		err = k.unseal(text)
+	}
+	if err != nil {
+		return fmt.Errorf("keyset %s: %w", k.path, err)
+	}
+	return nil
+}
+
 func newKeyset(path string, kek []byte) (*Keyset, error) {
+	wrapped, err := newKEK(kek)
+	if err != nil {
+		return nil, err
+	}
+	return &Keyset{path: path, wrapped: wrapped}, nil
+}
+
+func newKEK(kek []byte) (kekCipher, error) {
 	if len(kek) != KEKLength {
-		return nil, fmt.Errorf("key-encryption key: %w: %d bytes instead of %d", ErrKeyLength, len(kek), KEKLength)
+		return kekCipher{}, fmt.Errorf("key-encryption key: %w: %d bytes instead of %d", ErrKeyLength, len(kek), KEKLength)
 	}
 	block, err := aes.NewCipher(kek)
 	if err != nil {
-		return nil, err
+		return kekCipher{}, err
 	}
 	gcm, err := cipher.NewGCM(block)
 	if err != nil {
-		return nil, err
+		return kekCipher{}, err
 	}
 	check, err := kcvAES(kek)
-	if err != nil {
-		return nil, err
-	}
-	return &Keyset{path: path, kek: gcm, kekCheck: check}, nil
+	return kekCipher{gcm, check}, err
 }
 
-// unseal opens the content of a key file and makes the keyset ready.
+// unseal opens the content of a key file and makes the keyset ready; after an error it is as before.
 func (k *Keyset) unseal(text []byte) error {
 	var file keyfile
 	if err := strictJSON(text, &file); err != nil {
@@ -155,24 +190,54 @@ func (k *Keyset) unseal(text []byte) error {
 	if file.Format != keyfileFormat {
 		return fmt.Errorf("%w: its format is %q, this program reads %s", ErrDamaged, file.Format, keyfileFormat)
 	}
-	if file.KEK != k.kekCheck {
-		return fmt.Errorf("%w (check value %s, the file was sealed under %s)", ErrWrongKEK, k.kekCheck, file.KEK)
+	content := file.sealedKeys
+	if content.KEK != k.wrapped.check && file.Former != nil {
+		content = *file.Former
 	}
-	size := k.kek.NonceSize()
-	if len(file.Sealed) < size {
-		return ErrDamaged
-	}
-	clear, err := k.kek.Open(nil, file.Sealed[:size], file.Sealed[size:], []byte(keyfileFormat))
+	held, err := k.wrapped.open(content)
 	if err != nil {
-		return ErrDamaged
+		return err
 	}
-	if err := strictJSON(clear, &k.held); err != nil {
-		return ErrDamaged // the cause could repeat content
+	use, err := held.ciphers()
+	if err != nil {
+		return err
 	}
-	if err := k.held.check(); err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	k.held = held
+	k.use.Store(use)
+	return nil
+}
+
+func (c kekCipher) open(content sealedKeys) (held heldKeys, err error) {
+	if content.KEK != c.check {
+		return held, fmt.Errorf("%w (check value %s, the file was sealed under %s)", ErrWrongKEK, c.check, content.KEK)
 	}
-	return k.ready()
+	size := c.NonceSize()
+	if len(content.Sealed) < size {
+		return held, ErrDamaged
+	}
+	clear, err := c.Open(nil, content.Sealed[:size], content.Sealed[size:], []byte(keyfileFormat))
+	if err != nil {
+		return held, ErrDamaged
+	}
+	if err := strictJSON(clear, &held); err != nil {
+		return held, ErrDamaged // the cause could repeat content
+	}
+	if err := held.check(); err != nil {
+		return held, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return held, nil
+}
+
+func (c kekCipher) close(held heldKeys, rnd io.Reader) (content sealedKeys, err error) {
+	clear, err := json.Marshal(held)
+	if err != nil {
+		return content, err
+	}
+	nonce := make([]byte, c.NonceSize())
+	if _, err := io.ReadFull(rnd, nonce); err != nil {
+		return content, fmt.Errorf("draw a nonce: %w", err)
+	}
+	return sealedKeys{KEK: c.check, Sealed: c.Seal(nonce, nonce, clear, []byte(keyfileFormat))}, nil
 }
 
 // strictJSON is Unmarshal without unknown fields and without anything after the value.
@@ -188,17 +253,34 @@ func strictJSON(text []byte, into any) error {
 	return nil
 }
 
-// save writes the file whole or not at all.
-func (k *Keyset) save(held heldKeys, rnd io.Reader, write func(string, func(io.Writer) error) error) error {
-	clear, err := json.Marshal(held)
+// replace writes the file with other keys and takes them. After an error nothing has changed.
+func (k *Keyset) replace(held heldKeys, rnd io.Reader) error {
+	use, err := held.ciphers()
 	if err != nil {
 		return fmt.Errorf("keyset %s: %w", k.path, err)
 	}
-	nonce := make([]byte, k.kek.NonceSize())
-	if _, err := io.ReadFull(rnd, nonce); err != nil {
-		return fmt.Errorf("keyset %s: draw a nonce: %w", k.path, err)
+	if err := k.save(held, nil, rnd, replaceFile); err != nil {
+		return err
 	}
-	file := keyfile{Format: keyfileFormat, KEK: k.kekCheck, Sealed: k.kek.Seal(nonce, nonce, clear, []byte(keyfileFormat))}
+	k.held = held
+	k.use.Store(use)
+	return nil
+}
+
+// save writes the file whole or not at all; with a former key-encryption key it opens under that one too.
+func (k *Keyset) save(held heldKeys, former *kekCipher, rnd io.Reader, write func(string, func(io.Writer) error) error) error {
+	content, err := k.wrapped.close(held, rnd)
+	if err != nil {
+		return fmt.Errorf("keyset %s: %w", k.path, err)
+	}
+	file := keyfile{Format: keyfileFormat, sealedKeys: content}
+	if former != nil {
+		content, err := former.close(held, rnd)
+		if err != nil {
+			return fmt.Errorf("keyset %s: %w", k.path, err)
+		}
+		file.Former = &content
+	}
 	text, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
 		return fmt.Errorf("keyset %s: %w", k.path, err)
@@ -321,6 +403,37 @@ func (h *heldKeys) addCVK(name string, key []byte, rnd io.Reader) error {
 	return putKey(&h.CVK, heldKey{ID: hex.EncodeToString(id), Name: name, Key: append([]byte(nil), key...)})
 }
 
+// addPrimary draws a key and makes it the primary one of its list.
+func addPrimary(list *[]heldKey, tinks bool, rnd io.Reader) error {
+	keys := append([]heldKey(nil), *list...)
+	if err := addKey(&keys, "", 32, rnd); err != nil {
+		return err
+	}
+	last := len(keys) - 1
+	if tinks { // its ids are decimal, and not zero
+		id, err := strconv.ParseUint(keys[last].ID, 16, 32)
+		if err != nil {
+			return fmt.Errorf("make a key id: %w", err)
+		}
+		key := keys[last]
+		key.ID = strconv.FormatUint(id|1, 10)
+		keys = keys[:last]
+		if err := putKey(&keys, key); err != nil {
+			return err
+		}
+	}
+	for i := range keys {
+		keys[i].Primary = i == last
+	}
+	*list = keys
+	return nil
+}
+
+// lists are the keys of each kind.
+func (h *heldKeys) lists() []*[]heldKey {
+	return []*[]heldKey{&h.PAN, &h.Index, &h.Digest, &h.Allocation, &h.CVK}
+}
+
 // primary finds the one primary key of a list.
 func primary(list []heldKey, what string) (heldKey, error) {
 	var found []heldKey
@@ -381,6 +494,8 @@ func LoadSecret(ref config.SecretRef, workspace string) ([]byte, error) {
 func LoadText(ref config.SecretRef, workspace string) ([]byte, error) {
 	var text []byte
 	switch {
+	case ref.TokenKey != "":
+		return nil, fmt.Errorf("%s is encrypted under the key %q of a token; only the key-encryption key of the keyset can be", place(ref), ref.TokenKey)
 	case (ref.File == "") == (ref.Env == ""):
 		return nil, errors.New("a secret is either in a file (file:) or in the environment (env:), one of the two")
 	case ref.Env != "":

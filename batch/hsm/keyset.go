@@ -2,7 +2,6 @@ package hsm
 
 import (
 	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
@@ -11,7 +10,10 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -35,20 +37,28 @@ var (
 //   - card verification: key pairs for DES, by name.
 //
 // Every key has an id and a check value, see [Keyset.Keys]; of a kind there
-// may be several keys, one of them primary, so that a rotation is a new key.
-// The file is described at [CreateKeyset]. A Keyset may be used by several
-// goroutines, and is a ledger.Vault and a [Verifier].
+// may be several keys, one of them primary, so that a rotation is a new key
+// ([Keyset.Rotate]). The file is described at [CreateKeyset]. A Keyset may be
+// used by several goroutines, and is a ledger.Vault and a [Verifier].
+//
+// What is asked for under a key that the Keyset does not hold makes it read its
+// file again, once: another process may have rotated the keys since.
 type Keyset struct {
 	path string
-	kek  cipher.AEAD
-	// kekCheck tells one key-encryption key from another.
-	kekCheck string
 
-	mu   sync.RWMutex // guards held; the rest never changes after opening
-	held heldKeys
+	mu      sync.RWMutex // guards held and wrapped; taken to write or to read the file, too
+	held    heldKeys
+	wrapped kekCipher
 
+	use atomic.Pointer[ciphers] // of held; replaced whole
+}
+
+// ciphers are the held keys ready to be used.
+type ciphers struct {
 	seal     tink.AEAD
-	index    *macPool
+	sealIDs  map[string]bool // of every key that opens
+	sealID   string
+	index    map[string]*macPool // by key id
 	indexID  string
 	digests  *macPool
 	digestID string
@@ -58,26 +68,37 @@ var (
 	_ Verifier = (*Keyset)(nil)
 )
 
-// ready makes the ciphers of the held keys.
-func (k *Keyset) ready() error {
-	handle, err := k.held.panHandle()
+// ciphers makes the keys ready to be used.
+func (h *heldKeys) ciphers() (*ciphers, error) {
+	c := &ciphers{sealIDs: map[string]bool{}, index: map[string]*macPool{}}
+	handle, err := h.panHandle()
 	if err != nil {
-		return fmt.Errorf("the key for card numbers: %w", err)
+		return nil, fmt.Errorf("the key for card numbers: %w", err)
 	}
-	if k.seal, err = aead.New(handle); err != nil {
-		return fmt.Errorf("the key for card numbers: %w", err)
+	if c.seal, err = aead.New(handle); err != nil {
+		return nil, fmt.Errorf("the key for card numbers: %w", err)
 	}
-	index, err := primary(k.held.Index, "the key of the index")
+	sealing, err := primary(h.PAN, "the key for card numbers")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	digest, err := primary(k.held.Digest, "the key of digests")
+	index, err := primary(h.Index, "the key of the index")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	k.index, k.indexID = newMACPool(index.Key), index.ID
-	k.digests, k.digestID = newMACPool(digest.Key), digest.ID
-	return nil
+	digest, err := primary(h.Digest, "the key of digests")
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range h.PAN {
+		c.sealIDs[key.ID] = true
+	}
+	for _, key := range h.Index {
+		c.index[key.ID] = newMACPool(key.Key)
+	}
+	c.digests = newMACPool(digest.Key)
+	c.sealID, c.indexID, c.digestID = sealing.ID, index.ID, digest.ID
+	return c, nil
 }
 
 // SealPAN implements ledger.Vault: AES-256-GCM under the primary key with the
@@ -86,7 +107,7 @@ func (k *Keyset) SealPAN(cardID int64, p iso.PAN) ([]byte, error) {
 	if p.IsZero() {
 		return nil, errors.New("there is no card number to seal")
 	}
-	sealed, err := k.seal.Encrypt([]byte(p.Reveal()), cardContext(cardID))
+	sealed, err := k.use.Load().seal.Encrypt([]byte(p.Reveal()), cardContext(cardID))
 	if err != nil {
 		return nil, fmt.Errorf("seal the number of card %d: %w", cardID, err)
 	}
@@ -96,7 +117,14 @@ func (k *Keyset) SealPAN(cardID int64, p iso.PAN) ([]byte, error) {
 // OpenPAN implements ledger.Vault. The error wraps [ErrSealed]: other bytes,
 // another card id, or a key that the keyset does not have.
 func (k *Keyset) OpenPAN(cardID int64, sealed []byte) (iso.PAN, error) {
-	digits, err := k.seal.Decrypt(sealed, cardContext(cardID))
+	use := k.use.Load()
+	if id := k.SealedUnder(sealed); id != "" && !use.sealIDs[id] {
+		if err := k.Reread(); err != nil {
+			return iso.PAN{}, fmt.Errorf("card %d: %w under key %s: %w", cardID, ErrSealed, id, err)
+		}
+		use = k.use.Load()
+	}
+	digits, err := use.seal.Decrypt(sealed, cardContext(cardID))
 	if err != nil {
 		return iso.PAN{}, fmt.Errorf("card %d: %w", cardID, ErrSealed)
 	}
@@ -111,23 +139,56 @@ func cardContext(cardID int64) []byte {
 	return binary.BigEndian.AppendUint64(nil, uint64(cardID))
 }
 
+// SealKeyID implements ledger.Vault.
+func (k *Keyset) SealKeyID() string { return k.use.Load().sealID }
+
+// sealMark is the first of the bytes that tink puts before what it seals; the key's id follows, four bytes.
+const sealMark = 1
+
+// SealedUnder implements ledger.Vault.
+func (k *Keyset) SealedUnder(sealed []byte) string {
+	if len(sealed) < 5 || sealed[0] != sealMark {
+		return ""
+	}
+	return strconv.FormatUint(uint64(binary.BigEndian.Uint32(sealed[1:])), 10)
+}
+
+// SealHeader implements ledger.Vault.
+func (k *Keyset) SealHeader() []byte {
+	id, _ := strconv.ParseUint(k.SealKeyID(), 10, 32) // panHandle has parsed it
+	return binary.BigEndian.AppendUint32([]byte{sealMark}, uint32(id))
+}
+
 // IndexPAN implements ledger.Vault: HMAC-SHA-256 of all digits.
 func (k *Keyset) IndexPAN(p iso.PAN) []byte {
-	mac := k.index.get()
-	defer k.index.put(mac)
-	_, _ = io.WriteString(mac, p.Reveal())
-	return mac.Sum(make([]byte, 0, sha256.Size))
+	use := k.use.Load()
+	return use.index[use.indexID].sum(p.Reveal())
+}
+
+// IndexUnder implements ledger.Vault. [ErrNoKey].
+func (k *Keyset) IndexUnder(keyID string, p iso.PAN) ([]byte, error) {
+	key := k.use.Load().index[keyID]
+	if key == nil {
+		if err := k.Reread(); err != nil {
+			return nil, fmt.Errorf("index key %s: %w: %w", keyID, ErrNoKey, err)
+		}
+		if key = k.use.Load().index[keyID]; key == nil {
+			return nil, fmt.Errorf("index key %s: %w; put the keyset back that has it (%s)", keyID, ErrNoKey, k.path)
+		}
+	}
+	return key.sum(p.Reveal()), nil
 }
 
 // IndexKeyID implements ledger.Vault.
-func (k *Keyset) IndexKeyID() string { return k.indexID }
+func (k *Keyset) IndexKeyID() string { return k.use.Load().indexID }
 
 // Digest is HMAC-SHA-256 over purpose and parts under the digest key, in
 // hexadecimal. Each part goes in with its length before it, so that no two
 // lists of parts are the same bytes, and no purpose gives another's digest.
 func (k *Keyset) Digest(purpose string, parts ...[]byte) string {
-	mac := k.digests.get()
-	defer k.digests.put(mac)
+	digests := k.use.Load().digests
+	mac := digests.get()
+	defer digests.put(mac)
 	begin(mac, digestOfParts, purpose)
 	for _, part := range parts {
 		writePart(mac, part)
@@ -138,13 +199,13 @@ func (k *Keyset) Digest(purpose string, parts ...[]byte) string {
 // NewDigest is a digest of a stream under the digest key: HMAC-SHA-256 over
 // purpose, then what is written. Its values are never those of [Keyset.Digest].
 func (k *Keyset) NewDigest(purpose string) hash.Hash {
-	d := &streamDigest{Hash: hmac.New(sha256.New, k.digests.key), purpose: purpose}
+	d := &streamDigest{Hash: hmac.New(sha256.New, k.use.Load().digests.key), purpose: purpose}
 	d.Reset()
 	return d
 }
 
 // DigestKeyID names the key of digests.
-func (k *Keyset) DigestKeyID() string { return k.digestID }
+func (k *Keyset) DigestKeyID() string { return k.use.Load().digestID }
 
 // First byte of what is digested: parts or a stream.
 const (
@@ -183,6 +244,13 @@ type macPool struct {
 
 func newMACPool(key []byte) *macPool {
 	return &macPool{key: key, pool: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+}
+
+func (p *macPool) sum(text string) []byte {
+	mac := p.get()
+	defer p.put(mac)
+	_, _ = io.WriteString(mac, text)
+	return mac.Sum(make([]byte, 0, sha256.Size))
 }
 
 func (p *macPool) get() hash.Hash { return p.pool.Get().(hash.Hash) }
@@ -234,11 +302,7 @@ func (k *Keyset) AddCVK(name string, key []byte, rnd io.Reader) error {
 	if err := held.addCVK(name, key, rnd); err != nil {
 		return fmt.Errorf("card key %s: %w", name, err)
 	}
-	if err := k.save(held, rnd, replaceFile); err != nil {
-		return err
-	}
-	k.held = held
-	return nil
+	return k.replace(held, rnd)
 }
 
 // Format keeps the keys out of everything that is printed.
@@ -263,6 +327,8 @@ type KeyLine struct {
 	ID      string
 	Check   string // check value, six hexadecimal digits
 	Primary bool   // what is new is made under it
+	// MadeAt is since when the key is in use; zero for one that was put in from elsewhere, or is from before this was kept.
+	MadeAt time.Time
 }
 
 // Keys lists all keys, by kind, in the order in which they were made.
@@ -286,7 +352,7 @@ func (k *Keyset) Keys() []KeyLine {
 			if err != nil { // a key of a wrong length does not open
 				check = "??????"
 			}
-			lines = append(lines, KeyLine{Kind: group.kind, Name: key.Name, ID: key.ID, Check: check, Primary: key.Primary})
+			lines = append(lines, KeyLine{Kind: group.kind, Name: key.Name, ID: key.ID, Check: check, Primary: key.Primary, MadeAt: key.MadeAt})
 		}
 	}
 	return lines

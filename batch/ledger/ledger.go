@@ -42,12 +42,20 @@ var (
 type Vault interface {
 	// SealPAN seals p for the card (AEAD, the card id as associated data).
 	SealPAN(cardID int64, p iso.PAN) ([]byte, error)
-	// OpenPAN opens what SealPAN made for the same card id.
+	// OpenPAN opens what SealPAN made for the same card id, under any key that the vault has.
 	OpenPAN(cardID int64, sealed []byte) (iso.PAN, error)
+	// SealKeyID names the key of SealPAN, SealHeader is what all begins with that it seals, and SealedUnder names the key
+	// of a sealed number of which it needs as much as SealHeader is long; "" for bytes that are none.
+	SealKeyID() string
+	SealHeader() []byte
+	SealedUnder(sealed []byte) string
 	// IndexPAN is the keyed hash of the whole PAN (HMAC-SHA-256, 32 bytes; PCI DSS 4.0.1, 3.5.1.1).
 	IndexPAN(p iso.PAN) []byte
 	// IndexKeyID names the key of IndexPAN; it is stored beside each hash.
 	IndexKeyID() string
+	// IndexUnder is the keyed hash under a key of that id: the one of IndexPAN or a former one. A key that the vault does
+	// not have is an error.
+	IndexUnder(keyID string, p iso.PAN) ([]byte, error)
 }
 
 // Ledger is the whole promise. Users ask for the part that they need.
@@ -61,6 +69,7 @@ type Ledger interface {
 	Returns
 	Reading
 	Outbox
+	Rekeying
 	Audit
 	Retention
 	Close() error

@@ -4,7 +4,6 @@ package pkcs11
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -113,13 +112,7 @@ func (o objects) kind(object cryptoki.ObjectHandle) (uint, error) {
 	if err != nil {
 		return 0, failed("read its type", err)
 	}
-	kind := uint(0)
-	switch len(value) { // CK_ULONG
-	case 4:
-		kind = uint(binary.NativeEndian.Uint32(value))
-	case 8:
-		kind = uint(binary.NativeEndian.Uint64(value))
-	}
+	kind := ulong(value)
 	if repeated(kind) == 0 {
 		return 0, fmt.Errorf("%w of its type: it is 0x%X, and must be CKK_DES2 (A‖A), CKK_DES3 (A‖A‖A) or CKK_DES", ErrNoKey, kind)
 	}

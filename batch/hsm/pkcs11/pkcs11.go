@@ -42,6 +42,9 @@ var (
 	ErrPIN      = errors.New("the PKCS#11 token does not take the PIN")
 	ErrNoKey    = errors.New("the PKCS#11 token has no such key")
 	ErrRights   = errors.New("the attributes of the PKCS#11 key are not those of a card verification key")
+	// Of the key that wraps key-encryption keys: ErrWrapped is what [UnwrapKEK] says of other bytes than [WrapKEK] made with that key.
+	ErrWrapped        = errors.New("the file holds no key-encryption key that this key of the PKCS#11 token wrapped")
+	ErrWrappingRights = errors.New("the attributes of the PKCS#11 key are not those of a key that wraps others")
 )
 
 // Config is what a token is opened with.

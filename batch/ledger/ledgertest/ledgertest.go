@@ -21,9 +21,9 @@ import (
 	"reemboss/formats/request"
 )
 
-// Run runs the suite. open gives a new, empty ledger that seals with [Vault];
-// it is closed by the cleanup of its t.
-func Run(t *testing.T, open func(t *testing.T) ledger.Ledger) {
+// Run runs the suite, and what concerns card numbers once more with keys that are rotated all the time. open
+// gives a new, empty ledger that seals with v; it is closed by the cleanup of its t.
+func Run(t *testing.T, open func(t *testing.T, v ledger.Vault) ledger.Ledger) {
 	groups := []struct {
 		name  string
 		tests []promise
@@ -45,13 +45,28 @@ func Run(t *testing.T, open func(t *testing.T) ledger.Ledger) {
 		{"under way", underWayPromises},
 		{"outbox", outboxPromises},
 		{"reading", readingPromises},
+		{"rotation", rotationPromises},
 		{"audit", auditPromises},
 		{"retention", retentionPromises},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
 			for _, p := range g.tests {
-				t.Run(p.name, func(t *testing.T) { p.holds(newDesk(t, open(t))) })
+				t.Run(p.name, func(t *testing.T) {
+					v := NewVault()
+					p.holds(newDesk(t, open(t, v), v))
+				})
+			}
+		})
+		if !slices.Contains([]string{"registry", "embossings", "deciding", "chunks", "files", "cancelling", "reading"}, g.name) {
+			continue // no card numbers, or its own rotations
+		}
+		t.Run(g.name+" under rotation", func(t *testing.T) {
+			for _, p := range g.tests {
+				t.Run(p.name, func(t *testing.T) {
+					v := NewVault()
+					p.holds(newDesk(t, &restless{Ledger: open(t, v), vault: v}, v))
+				})
 			}
 		})
 	}
@@ -67,13 +82,14 @@ type promise struct {
 type desk struct {
 	*testing.T
 	ledger.Ledger
-	ctx  context.Context
-	runs int
-	uids int
+	ctx   context.Context
+	vault *TestVault
+	runs  int
+	uids  int
 }
 
-func newDesk(t *testing.T, l ledger.Ledger) *desk {
-	return &desk{T: t, Ledger: l, ctx: t.Context()}
+func newDesk(t *testing.T, l ledger.Ledger, v *TestVault) *desk {
+	return &desk{T: t, Ledger: l, ctx: t.Context(), vault: v}
 }
 
 // start is when every test begins.

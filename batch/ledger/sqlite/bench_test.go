@@ -45,6 +45,23 @@ func BenchmarkStoreCards(b *testing.B) {
 	perSecond(b, importChunk)
 }
 
+// An operation is a piece of a rotation of both keys; with -benchtime 50x of a million cards.
+func BenchmarkRekey(b *testing.B) {
+	v := ledgertest.NewVault()
+	l := openWith(b, filepath.Join(b.TempDir(), "ledger.db"), v)
+	for i := range b.N {
+		storeCards(b, l, int64(i)*importChunk+1, importChunk)
+	}
+	v.RotateSeal()
+	v.RotateIndex()
+	b.ResetTimer()
+	for range b.N {
+		_, err := l.Rekey(b.Context(), importChunk, ledger.AuditEntry{})
+		must(b, err)
+	}
+	perSecond(b, importChunk)
+}
+
 // bench is a night on a registry of b.N chunks of cards.
 type bench struct {
 	*sqlite.Ledger

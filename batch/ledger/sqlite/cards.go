@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,7 +110,8 @@ type cardWriter struct {
 	ledger *Ledger
 	conn   *sqlite.Conn
 	stmt   *sqlite.Stmt
-	key    string // of the index
+	key    string   // of the index
+	keys   []string // all that rows of the index may be under
 }
 
 const (
@@ -118,6 +120,13 @@ const (
 )
 
 func (l *Ledger) newCardWriter(conn *sqlite.Conn, onConflict string) (cardWriter, error) {
+	if err := l.noteKeys(conn); err != nil {
+		return cardWriter{}, err
+	}
+	keys, err := l.indexKeys(conn)
+	if err != nil {
+		return cardWriter{}, err
+	}
 	sql := "INSERT INTO cards (" + strings.Join(storedColumns, ", ") + ") VALUES (?" + strings.Repeat(", ?", len(storedColumns)-1) + ")"
 	if onConflict == orReplace {
 		sets := make([]string, 0, len(storedColumns))
@@ -127,7 +136,7 @@ func (l *Ledger) newCardWriter(conn *sqlite.Conn, onConflict string) (cardWriter
 		sql += onConflict + strings.Join(sets, ", ")
 	}
 	stmt, err := conn.Prepare(sql)
-	return cardWriter{l, conn, stmt, l.vault.IndexKeyID()}, err
+	return cardWriter{l, conn, stmt, l.vault.IndexKeyID(), keys}, err
 }
 
 // errIDTaken tells an insert's conflict of ids from one of PANs.
@@ -137,6 +146,15 @@ func (w cardWriter) write(c *extract.Card, decided ledger.Decided, at time.Time)
 	sealed, err := w.ledger.sealPAN(c.ID, c.PAN)
 	if err != nil {
 		return err
+	}
+	if !c.PAN.IsZero() && len(w.keys) > 1 {
+		taken, err := w.ledger.underOtherKey(w.conn, w.keys, c.ID, c.PAN, c.PSN)
+		if err != nil {
+			return fmt.Errorf("store card %d: %w", c.ID, err)
+		}
+		if taken {
+			return ledger.ErrPANTaken
+		}
 	}
 	b := binder{stmt: w.stmt}
 	bindCard(&b, c, sealed)
@@ -199,25 +217,51 @@ func (l *Ledger) StoreCards(ctx context.Context, cards []ledger.CardWrite, entry
 func (l *Ledger) KnownPANs(ctx context.Context, pans []iso.PAN) ([]bool, error) {
 	known := make([]bool, len(pans))
 	err := l.read(ctx, "look up card numbers", func(conn *sqlite.Conn) error {
+		keys, err := l.indexKeys(conn)
+		if err != nil {
+			return err
+		}
 		for i, pan := range pans {
-			found, err := one(conn, "SELECT 1 FROM cards WHERE pan_index = ? LIMIT 1", []any{l.vault.IndexPAN(pan)}, func(*row) {})
-			if err != nil {
-				return err
+			for _, id := range keys {
+				hash, err := l.vault.IndexUnder(id, pan)
+				if err != nil {
+					return err
+				}
+				known[i], err = one(conn, "SELECT 1 FROM cards WHERE pan_index = ? LIMIT 1", []any{hash}, func(*row) {})
+				if err != nil {
+					return err
+				}
+				if known[i] {
+					break
+				}
 			}
-			known[i] = found
 		}
 		return nil
 	})
 	return known, err
 }
 
-// PSNs looks up one number by its keyed hash.
+// PSNs looks up one number by its keyed hashes.
 func (l *Ledger) PSNs(ctx context.Context, pan iso.PAN) (psns []int, err error) {
 	err = l.read(ctx, "look up the PSNs of a card number", func(conn *sqlite.Conn) error {
-		return each(conn, "SELECT psn FROM cards WHERE pan_index = ? ORDER BY psn", []any{l.vault.IndexPAN(pan)}, func(r *row) error {
-			psns = append(psns, int(r.int()))
-			return nil
-		})
+		keys, err := l.indexKeys(conn)
+		if err != nil {
+			return err
+		}
+		for _, id := range keys {
+			hash, err := l.vault.IndexUnder(id, pan)
+			if err != nil {
+				return err
+			}
+			if err := each(conn, "SELECT psn FROM cards WHERE pan_index = ?", []any{hash}, func(r *row) error {
+				psns = append(psns, int(r.int()))
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		slices.Sort(psns)
+		return nil
 	})
 	return psns, err
 }

@@ -228,7 +228,14 @@ func (l *Ledger) changeCards(conn *sqlite.Conn, c *ledger.Chunk, run int64) erro
 	if err := l.insertNewCards(conn, c); err != nil {
 		return err
 	}
+	keys, err := l.indexKeys(conn)
+	if err != nil {
+		return err
+	}
 	for i := range c.Changes {
+		if err := l.psnFree(conn, keys, &c.Changes[i]); err != nil {
+			return err
+		}
 		if err := changeCard(conn, &c.Changes[i], c.At); err != nil {
 			return err
 		}

@@ -245,6 +245,9 @@ func TestMain(m *testing.M) {
 }
 
 func writeUntilKilled(name, path string) error {
+	if name == killedRotator {
+		return rotateUntilKilled(context.Background(), path)
+	}
 	l, err := sqlite.Open(path, ledgertest.Vault(), sqlite.Options{Create: true})
 	if err != nil {
 		return err

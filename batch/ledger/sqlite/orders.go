@@ -15,6 +15,9 @@ import (
 
 // insertOrders writes the chunk's orders and gives their ids, in their order.
 func (l *Ledger) insertOrders(conn *sqlite.Conn, c *ledger.Chunk, run int64) ([]int64, error) {
+	if err := l.noteKeys(conn); err != nil {
+		return nil, err
+	}
 	head, err := conn.Prepare(`INSERT INTO orders (uid, run, answer, kind, card_id, embossed_card_id, bureau, product, sort_key, state, created_at, new_pin)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
 	if err != nil {

@@ -11,7 +11,12 @@ import (
 
 func openAt(t testing.TB, path string) *sqlite.Ledger {
 	t.Helper()
-	l, err := sqlite.Open(path, ledgertest.Vault(), sqlite.Options{Create: true})
+	return openWith(t, path, ledgertest.Vault())
+}
+
+func openWith(t testing.TB, path string, v ledger.Vault) *sqlite.Ledger {
+	t.Helper()
+	l, err := sqlite.Open(path, v, sqlite.Options{Create: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,5 +29,7 @@ func openAt(t testing.TB, path string) *sqlite.Ledger {
 }
 
 func TestLedgerKeepsItsPromises(t *testing.T) {
-	ledgertest.Run(t, func(t *testing.T) ledger.Ledger { return openAt(t, filepath.Join(t.TempDir(), "ledger.db")) })
+	ledgertest.Run(t, func(t *testing.T, v ledger.Vault) ledger.Ledger {
+		return openWith(t, filepath.Join(t.TempDir(), "ledger.db"), v)
+	})
 }
