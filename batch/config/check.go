@@ -38,6 +38,7 @@ func (c *checker) all() {
 	c.bureaus()
 	c.cardSystem()
 	c.keys()
+	c.people()
 	c.headers()
 	c.words()
 	c.postcodes()
