@@ -39,6 +39,7 @@ func (c *checker) all() {
 	c.cardSystem()
 	c.keys()
 	c.submits()
+	c.people()
 	c.headers()
 	c.words()
 	c.postcodes()
