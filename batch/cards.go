@@ -2,7 +2,6 @@ package batch
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -138,24 +137,20 @@ func (n *Night) ImportCards(ctx context.Context, path string) (ImportSummary, er
 	return s, n.Ledger.Append(ctx, n.entry("cards.imported", s.File, s.String()))
 }
 
-// encrypted says whether a file is an OpenPGP message, binary or armoured.
+// encrypted says whether a file is an encrypted OpenPGP message, binary or armoured.
 func encrypted(path string) (bool, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
-	start := make([]byte, 64)
+	start := make([]byte, bureau.FormHead)
 	k, err := io.ReadFull(f, start)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return false, err
 	}
-	start = start[:k]
-	if bytes.HasPrefix(bytes.TrimSpace(start), []byte("-----BEGIN PGP MESSAGE")) {
-		return true, nil
-	}
-	// An OpenPGP message begins with a public-key or symmetric session key packet (RFC 4880, 4.2): tags 1 and 3.
-	return k > 0 && (start[0] == 0xc1 || start[0] == 0xc3 || start[0]&0xfc == 0x84 || start[0]&0xfc == 0x8c), nil
+	form, _ := bureau.FormOf(start[:k])
+	return form == bureau.Encrypted, nil
 }
 
 // openExtract opens an extract; an encrypted one is decrypted as it is read and never lies anywhere in clear.

@@ -345,3 +345,19 @@ func TestASignedFileOfAKilledNightIsAnsweredAsIfNothingHadHappened(t *testing.T)
 		})
 	}
 }
+
+// The first byte of Ä could begin a packet of PGP; the text after it is none.
+func TestATitleWithAnUmlautIsNoMessage(t *testing.T) {
+	b, _, _ := signedBench(t, 1)
+	path := filepath.Join(b.InboxCards(), "cards.csv")
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, append([]byte("Änderungen,,\n"), text...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.drop("a.csv", "Änderungen\ncard_id\n1\n")
+	b.run()
+	b.want(b.codes("done", "a.csv"), "00")
+}

@@ -40,6 +40,7 @@ func (c *checker) all() {
 	c.pins()
 	c.keys()
 	c.submits()
+	c.people()
 	c.headers()
 	c.words()
 	c.postcodes()

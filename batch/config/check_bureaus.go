@@ -48,6 +48,7 @@ func (c *checker) bureaus() {
 		c.file(at, b)
 		c.names(at, b)
 		c.calendar(at, b)
+		c.approval(join(at, "approval"), key, b)
 		c.sla(join(at, "sla"), b)
 		c.returns(join(at, "returns"), b)
 		c.simulation(join(at, "simulation"), b.Simulation)
