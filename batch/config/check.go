@@ -37,6 +37,7 @@ func (c *checker) all() {
 	c.routing()
 	c.bureaus()
 	c.cardSystem()
+	c.retention()
 	c.keys()
 	c.headers()
 	c.words()

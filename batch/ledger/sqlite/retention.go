@@ -81,7 +81,7 @@ func (l *Ledger) FilesOfRequest(ctx context.Context, id int64) (map[int64]int64,
 	counts := map[int64]int64{}
 	err := l.read(ctx, fmt.Sprintf("read where the orders of request file %d are", id), func(conn *sqlite.Conn) error {
 		return each(conn, `SELECT coalesce(o.bureau_file_id, 0), iif(o.kind = 'reissue', coalesce(o.card_system_file_id, 0), -1)
-			FROM answers a JOIN orders o ON o.id = a.order_id WHERE a.id >= ? AND a.id < ? AND a.outcome = 'accepted'`, []any{answerID(id, 0), answerID(id+1, 0)}, func(r *row) error {
+			FROM answers a LEFT JOIN orders o ON o.id = a.order_id WHERE a.id >= ? AND a.id < ? AND a.outcome IN ('accepted', 'held')`, []any{answerID(id, 0), answerID(id+1, 0)}, func(r *row) error {
 			bureau, cardSystem := r.int(), r.int()
 			if cardSystem == 0 || bureau == 0 {
 				counts[0]++
