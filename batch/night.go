@@ -8,6 +8,7 @@
 //	release    look at each frozen file once more before it may leave
 //	send       deliver, exactly once
 //	rekey      only while keys are being rotated: bring a part of the ledger under the new ones
+//	retain     delete what was delivered and settled long ago
 //	reconcile  results, reports, the verdict
 //
 // Each stage takes what the ledger says is ready for it and commits what it
@@ -145,6 +146,7 @@ func (n *Night) work(ctx context.Context) (*Result, error) {
 		{"write", n.write},
 		{"release", n.release},
 		{"send", n.send},
+		{"retain", n.retain},
 	} {
 		n.at("stage/" + stage.name)
 		if err := n.timed(ctx, stage.name, stage.work); err != nil {

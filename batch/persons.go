@@ -123,6 +123,9 @@ func (n *Night) Resend(ctx context.Context, name, reason string) (ledger.BureauF
 
 // again puts a frozen file back to WRITTEN, with the reason, and delivers it.
 func (n *Night) again(ctx context.Context, f ledger.BureauFile, what, detail, reason string) (ledger.BureauFile, error) {
+	if err := n.stillKept(ctx, f); err != nil {
+		return f, err
+	}
 	if err := frozen(filepath.Join(n.Outbox(f.Recipient), f.Name), f.Size, f.SHA256); err != nil {
 		return f, setup("%s cannot be sent again: %w; only the very same bytes may go out", f.Name, plain(err))
 	}

@@ -38,8 +38,8 @@ func TestNightsOnEndBalance(t *testing.T) {
 		s.oneNight()
 	}
 	s.everyOrderIsAtItsEnd()
-	t.Logf("seed %d: %d nights, %d rows, %d orders, %d files undecided, %d resolved by an acknowledgement, %d refused, %d cancelled, %d disputes; ends %v",
-		s.seed, nights, s.rows, s.orders, s.undecided, s.decided, s.refused, s.cancelled, s.disputes, s.ends)
+	t.Logf("seed %d: %d nights, %d rows, %d orders, %d files undecided, %d resolved by an acknowledgement, %d refused, %d cancelled, %d disputes, %d nights with deletions; ends %v",
+		s.seed, nights, s.rows, s.orders, s.undecided, s.decided, s.refused, s.cancelled, s.disputes, s.deletions, s.ends)
 }
 
 func number(name string, otherwise int) int {
@@ -62,6 +62,7 @@ type soak struct {
 	undecided, decided    int
 	refused, cancelled    int
 	disputes              int
+	deletions             int // nights in which retention deleted something
 	ends                  map[ledger.OrderState]int
 }
 
@@ -71,6 +72,7 @@ func newSoak(t *testing.T, seed, rows int) *soak {
 	b.configure("    simulation:\n      answers: true\n", "    simulation: "+fmt.Sprintf(life, seed, 8)+"\n    ignored:\n", "simulation: {seed: 2}", "simulation: "+fmt.Sprintf(life, seed+1000, 4))
 	b.dropSection("    ignored:\n")
 	b.configure("after: leave", "after: remove")
+	b.keep(14, 5, 0, 10) // the return files are compared in the end
 	s := &soak{bench: b, seed: seed, perNight: rows, dice: rand.New(rand.NewPCG(uint64(seed), 7)), cards: int64(rows * 12), status: map[int64]string{}, away: map[string]string{}, ends: map[ledger.OrderState]int{}}
 	s.extract(1, s.cards)
 	return s
@@ -160,6 +162,11 @@ func (s *soak) oneNight() {
 	before := s.undecidedNames()
 	r := s.run(s.lossyTransfers)
 	s.mustHold(r.Reconciliation)
+	for _, note := range r.Notes {
+		if strings.HasPrefix(note, "Deleted by retention") {
+			s.deletions++
+		}
+	}
 	if r.Exit != 0 && r.Exit != 4 {
 		s.Fatalf("night %d: exit %d", s.night, r.Exit)
 	}
@@ -313,6 +320,9 @@ func (s *soak) everyOrderIsAtItsEnd() {
 			if !listed[o.UID] {
 				s.Errorf("%s is %s and on no list", o.UID, o.State)
 			}
+			if o.State == ledger.SentO && !fileThere(filepath.Join(s.Outbox(o.Bureau), o.FileName)) {
+				s.Errorf("%s is outstanding and the bytes of %s are gone", o.UID, o.FileName)
+			}
 		}
 		return nil
 	})
@@ -321,6 +331,9 @@ func (s *soak) everyOrderIsAtItsEnd() {
 	}
 	if s.orders == 0 || s.answered == 0 {
 		s.Errorf("%d orders, %d answers: the nights did nothing", s.orders, s.answered)
+	}
+	if s.deletions == 0 {
+		s.Error("retention deleted nothing in all these nights")
 	}
 	if waits, err := n.Ledger.Waits(s.Context()); err != nil || len(waits) > 0 {
 		s.Errorf("orders in no file at the end: %+v %v", waits, err)

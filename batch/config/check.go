@@ -38,6 +38,7 @@ func (c *checker) all() {
 	c.bureaus()
 	c.cardSystem()
 	c.pins()
+	c.retention()
 	c.keys()
 	c.submits()
 	c.people()

@@ -37,7 +37,7 @@ type Retention interface {
 	// OutgoingFile gives one by its id, without its layout and head; ErrNotFound.
 	OutgoingFile(ctx context.Context, id int64) (BureauFile, error)
 	// FilesOfRequest counts the orders that a request file's accepted rows made by the outgoing file that they are in now: the bureau's, and for a
-	// reissue the card system's as well. Under 0 are those that are not in one of them yet.
+	// reissue the card system's as well. Under 0 are those that are not in one of them yet, and rows that are held.
 	FilesOfRequest(ctx context.Context, requestFileID int64) (map[int64]int64, error)
 	// LastPlaceOf gives the request file, among those that are not marked as deleted, whose last place is path; ErrNotFound.
 	LastPlaceOf(ctx context.Context, path string) (RequestFile, error)

@@ -33,6 +33,14 @@ const (
 	signatureName   = "manifest.json.asc"
 )
 
+// IsReport says whether a file of this name in a run's folder is one of ours: a
+// report, or the masked twin of a bureau file.
+func IsReport(name string) bool {
+	return strings.Contains(name, ".masked.") || slices.Contains([]string{
+		pageName, bookName, jsonName, refusalsName, outstandingName, underWayName, returnsName, eventsName, manifestName, signatureName,
+	}, name)
+}
+
 // Artifact is a file of the run that lies elsewhere: a result, a request file
 // at its last place.
 type Artifact struct {

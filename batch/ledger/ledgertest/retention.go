@@ -8,6 +8,7 @@ import (
 
 	"reemboss/batch/config"
 	"reemboss/batch/ledger"
+	"reemboss/batch/rules"
 )
 
 var retentionPromises = []promise{
@@ -97,17 +98,17 @@ var retentionPromises = []promise{
 		d.order(r, one, 1, 1, 2)
 		d.order(r, two, 1, 3)
 		d.must(d.CommitChunk(d.ctx, d.replacement(r, one, 3, 4, 900)))
-		d.must(d.CommitChunk(d.ctx, func() ledger.Chunk {
-			c := chunk(r, one)
-			c.Answers = []ledger.Answer{refused(r, one, 4)}
-			return c
-		}()))
+		d.refuse(r, one, 4)
+		held := chunk(r, two)
+		held.Answers = []ledger.Answer{refused(r, two, 2)}
+		held.Answers[0].Outcome = rules.Held
+		d.must(d.CommitChunk(d.ctx, held))
 		d.placesOf(one, map[int64]int64{0: 3})
 		bureau := d.plan(r, "alpha", 1, 4)
 		d.placesOf(one, map[int64]int64{bureau: 3, 0: 1})
 		told := d.plan(r, config.CardSystem, 1, 1)
 		d.placesOf(one, map[int64]int64{bureau: 3, told: 1})
-		d.placesOf(two, map[int64]int64{bureau: 1})
+		d.placesOf(two, map[int64]int64{bureau: 1, 0: 1}) // a row of it is held
 		d.placesOf(two+1, map[int64]int64{})
 	}},
 	{"what is marked as deleted is old no more, keeps its first time, and its record", func(d *desk) {

@@ -81,7 +81,8 @@ func (l *Ledger) FilesOfRequest(ctx context.Context, id int64) (map[int64]int64,
 	counts := map[int64]int64{}
 	err := l.read(ctx, fmt.Sprintf("read where the orders of request file %d are", id), func(conn *sqlite.Conn) error {
 		return each(conn, `SELECT coalesce(o.bureau_file_id, 0), iif(o.kind = 'reissue', coalesce(o.card_system_file_id, 0), -1), iif(o.new_pin = 'file', coalesce(o.pin_file_id, 0), -1)
-			FROM answers a JOIN orders o ON o.id = a.order_id WHERE a.id >= ? AND a.id < ? AND a.outcome = 'accepted' AND o.state <> 'CANCELLED'`, []any{answerID(id, 0), answerID(id+1, 0)}, func(r *row) error {
+			FROM answers a LEFT JOIN orders o ON o.id = a.order_id
+			WHERE a.id >= ? AND a.id < ? AND a.outcome IN ('accepted', 'held') AND coalesce(o.state, '') <> 'CANCELLED'`, []any{answerID(id, 0), answerID(id+1, 0)}, func(r *row) error {
 			bureau, cardSystem, pins := r.int(), r.int(), r.int()
 			if bureau == 0 || cardSystem == 0 || pins == 0 {
 				counts[0]++
