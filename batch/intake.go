@@ -268,7 +268,7 @@ func (n *Night) claim(ctx context.Context, c candidate, number int) error {
 		}
 	}
 	f := ledger.RequestFile{RunID: n.run.ID, Extract: c.extract, Name: n.shown(ctx, c.name), Intake: n.Relative(place),
-		Size: c.size, State: ledger.Claiming, ClaimedAt: n.Now()}
+		Size: c.size, State: ledger.Claiming, ClaimedAt: n.Now(), Owner: ownerOf(c.path())}
 	id, err := n.Ledger.AddFile(ctx, f)
 	if err != nil {
 		return fmt.Errorf("record %s: %w", printable(f.Name), err)
@@ -321,6 +321,9 @@ func plain(err error) error {
 // checkFile reads a request file once to its end. A file that cannot be read
 // whole is refused whole, before any row of it has been decided.
 func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
+	if done, err := n.approvalFile(ctx, f); done || err != nil {
+		return err
+	}
 	path := n.Path(f.Intake)
 	sum, size, err := hashFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -196,7 +196,7 @@ func (n *Night) answerFile(ctx context.Context, f ledger.RequestFile) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return gone(f)
-		case err == nil && f.Code == "" && sum != f.SHA256:
+		case err == nil && f.Code == "" && f.Approval == "" && sum != f.SHA256:
 			return n.grown(ctx, f)
 		}
 		if !f.HoldsPAN { // a number may have become known since the file was checked
@@ -318,7 +318,11 @@ func (n *Night) writeResult(ctx context.Context, f ledger.RequestFile) (notes []
 	if _, err := os.Lstat(source); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // moved before a crash, and the result was written before that
 	}
-	if f.Code == "" {
+	switch {
+	case f.Code != "":
+	case f.Approval != "":
+		in.Told = approvalTold(f)
+	default:
 		file, err := request.Open(source, n.requestOptions())
 		if err != nil {
 			return nil, fmt.Errorf("read it again for its result: %w", err)
@@ -413,6 +417,11 @@ func (n *Night) Status(ctx context.Context) (*Status, error) {
 	if s.Files, err = report.AllFiles(ctx, n.Ledger); err != nil {
 		return nil, err
 	}
+	held, err := report.AllHolds(ctx, n.Ledger)
+	if err != nil {
+		return nil, err
+	}
+	s.Files = append(s.Files, held...)
 	unlock, err := n.lock()
 	switch {
 	case errors.Is(err, ErrLocked): // what a run at work has not done yet needs nobody
