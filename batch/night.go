@@ -55,6 +55,8 @@ type Night struct {
 	Now    func() time.Time
 	Sleep  func(ctx context.Context, d time.Duration) error
 	Random io.Reader
+	// Login is the login of whoever runs this process, by its user id.
+	Login func() (string, error)
 	// Progress is told how far a stage is; total is 0 when unknown. It may be nil.
 	Progress func(stage string, done, total int64)
 	// Checkpoint is called with a name at each stage boundary and at each step of

@@ -113,6 +113,7 @@ func newNight(dir string, o Options) (*Night, error) {
 	if n.Random == nil {
 		n.Random = systemRandom
 	}
+	n.Login = ownLogin
 	n.who, n.host = identity()
 	if err != nil { // with mistakes a configuration is good for looking further, and for nothing else
 		return n, &SetupError{err}

@@ -72,6 +72,9 @@ type Ledger interface {
 	Tallies(ctx context.Context, runID string) ([]ledger.Tally, error)
 	Waits(ctx context.Context) ([]ledger.Waiting, error)
 	WrittenOf(ctx context.Context, acceptedIn string) (map[string]int64, error)
+	CancelledOf(ctx context.Context, acceptedIn string) (map[string]int64, error)
+	Holds(ctx context.Context, q ledger.HoldQuery) ([]ledger.Hold, error)
+	HoldTallies(ctx context.Context, holdID int64) ([]ledger.HoldTally, error)
 }
 
 // Neutral is cell with an apostrophe in front where a spreadsheet could take
