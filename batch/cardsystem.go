@@ -39,7 +39,7 @@ type issuedRow struct {
 // re-embossing issues nothing new and is not in it.
 func (n *Night) writeCardSystem(ctx context.Context) (int64, error) {
 	records, err := n.queuedFor(ctx, config.CardSystem)
-	if err != nil || records == 0 || n.waiting[config.CardSystem] != "" { // a planned file of it could not be written
+	if err != nil || records == 0 || n.stuck[config.CardSystem] {
 		return 0, err
 	}
 	key, err := n.recipientKey(n.Config.CardSystem)

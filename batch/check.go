@@ -61,6 +61,15 @@ func (n *Night) checkPath(ctx context.Context, d *decider, path string, fn func(
 	case err != nil:
 		return whole("file_unreadable", rules.Refused, fmt.Sprintf("The file cannot be read: %v.", plain(err)))
 	}
+	if source.signed != nil {
+		content, err := source.whole()
+		if err != nil {
+			return err
+		}
+		if isApproval(content) {
+			return whole("file_unreadable", rules.Refused, "The file is a signed approval and asks for no card; a run takes it from the inbox.")
+		}
+	}
 	if err := d.submits(ctx, source.submitter()); err != nil {
 		return err
 	}

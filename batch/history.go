@@ -45,6 +45,7 @@ type ShipmentHistory struct {
 	Bureau           string            `json:"bureau"`
 	FileName         string            `json:"file_name,omitempty"`
 	Sequence         int64             `json:"sequence,omitempty"`
+	Hold             string            `json:"hold,omitempty"` // in which it waits, or was cancelled
 	State            ledger.OrderState `json:"state"`
 	AcceptedAt       time.Time         `json:"accepted_at"`
 	SentAt           *time.Time        `json:"sent_at,omitempty"`
@@ -111,11 +112,18 @@ func (n *Night) Card(ctx context.Context, which string) (*CardHistory, error) {
 	return h, nil
 }
 
-// fileNames are the names of return files and of bureau files by their ids.
-type fileNames struct{ returned, sent map[int64]string }
+// fileNames are the names of return files, of bureau files and of holds by their ids.
+type fileNames struct{ returned, sent, held map[int64]string }
 
 func (n *Night) fileNames(ctx context.Context) (fileNames, error) {
-	names := fileNames{map[int64]string{}, map[int64]string{}}
+	names := fileNames{map[int64]string{}, map[int64]string{}, map[int64]string{}}
+	holds, err := n.Ledger.Holds(ctx, ledger.HoldQuery{})
+	if err != nil {
+		return names, err
+	}
+	for _, h := range holds {
+		names.held[h.ID] = h.Name
+	}
 	files, err := n.Ledger.ReturnFiles(ctx, ledger.ReturnQuery{})
 	if err != nil {
 		return names, err
@@ -135,7 +143,7 @@ func (n *Night) fileNames(ctx context.Context) (fileNames, error) {
 func shipmentHistory(s *ledger.Shipment, names fileNames) ShipmentHistory {
 	h := ShipmentHistory{
 		UID: s.UID, Request: string(s.Kind), Reason: s.Reason, Reembossing: s.Reembossing, RunID: s.RunID, CardID: s.CardID, EmbossedCardID: s.EmbossedCardID,
-		CardNumber: s.PAN.Masked(), PSN: s.PSN, Expiry: s.Expiry.String(), Bureau: s.Bureau, FileName: s.FileName, Sequence: s.Sequence, State: s.State,
+		CardNumber: s.PAN.Masked(), PSN: s.PSN, Expiry: s.Expiry.String(), Bureau: s.Bureau, FileName: s.FileName, Sequence: s.Sequence, Hold: names.held[s.HoldID], State: s.State,
 		AcceptedAt: s.CreatedAt.UTC(), SentAt: timeOrNil(s.SentAt), ExpectedDelivery: s.ExpectedDelivery, Events: []EventHistory{},
 	}
 	for _, e := range s.Events {

@@ -268,7 +268,7 @@ func (n *Night) claim(ctx context.Context, c candidate, number int) error {
 		}
 	}
 	f := ledger.RequestFile{RunID: n.run.ID, Extract: c.extract, Name: n.shown(ctx, c.name), Intake: n.Relative(place),
-		Size: c.size, State: ledger.Claiming, ClaimedAt: n.Now()}
+		Size: c.size, State: ledger.Claiming, ClaimedAt: n.Now(), Owner: ownerOf(c.path())}
 	id, err := n.Ledger.AddFile(ctx, f)
 	if err != nil {
 		return fmt.Errorf("record %s: %w", printable(f.Name), err)
@@ -328,11 +328,14 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return gone(f)
 	case errors.As(err, &broken):
-		return n.refuseUnreadable(ctx, f, err)
+		return n.refuseSubmitted(ctx, f, broken)
 	case err != nil:
 		return n.refuseFile(ctx, f, "file_unreadable", fmt.Sprintf("The file cannot be read: %v. Check its rights and drop it again.", plain(err)), rules.Refused)
 	}
 	defer source.Close()
+	if done, err := n.approvalFile(ctx, f, source); done || err != nil {
+		return err
+	}
 	f.SHA256, f.Size, f.Submitter = source.sum, source.size, source.submitter()
 	if err := n.demandSignature(source); err != nil {
 		return n.refuseUnreadable(ctx, f, err)

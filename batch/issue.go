@@ -129,6 +129,7 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 		Bureau: plan.Bureau, Product: known.Product, SortKey: lay.SortKey(check), State: ledger.Queued,
 		ShippingMethod: plan.ShippingMethod, ExpectedDelivery: plan.ExpectedDelivery.Format(time.DateOnly), Fee: plan.Fee,
 		Status: embossed.Status, OldStatus: known.Status, Record: record, Decision: because, CreatedAt: at,
+		MayBeHeld: n.Config.Bureaus[plan.Bureau].Holds(),
 	}
 	if plan.NewPAN && plan.OldStatus != "" {
 		order.OldStatus = plan.OldStatus

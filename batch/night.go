@@ -58,6 +58,8 @@ type Night struct {
 	Now    func() time.Time
 	Sleep  func(ctx context.Context, d time.Duration) error
 	Random io.Reader
+	// Login is the login of whoever runs this process, by its user id.
+	Login func() (string, error)
 	// Progress is told how far a stage is; total is 0 when unknown. It may be nil.
 	Progress func(stage string, done, total int64)
 	// Checkpoint is called with a name at each stage boundary and at each step of
@@ -83,6 +85,7 @@ type Night struct {
 	host       string
 	notes      []string          // for the report: what this process noticed
 	waiting    map[string]string // recipient → why its orders wait
+	stuck      map[string]bool   // recipients of a planned file that could not be written; no later file of theirs is planned
 	kept       map[int64]string  // outgoing files that may not leave in this run, and why
 	elsewhere  time.Duration     // of the running stage, recorded under another name
 	needs      []report.Need     // found out in this process

@@ -107,7 +107,7 @@ func newNight(dir string, o Options) (*Night, error) {
 		return nil, &SetupError{err}
 	}
 	n := &Night{Workspace: w, Config: cfg, Log: o.Log, Now: o.Now, Sleep: o.Sleep, Random: o.Random, Progress: o.Progress, Checkpoint: o.Checkpoint,
-		chunk: chunkRows, piece: rekeyRows, waiting: map[string]string{}, kept: map[int64]string{}, simulators: map[string]*bureau.Simulator{}}
+		chunk: chunkRows, piece: rekeyRows, waiting: map[string]string{}, stuck: map[string]bool{}, kept: map[int64]string{}, simulators: map[string]*bureau.Simulator{}}
 	if n.Now == nil {
 		n.Now = time.Now
 	}
@@ -117,6 +117,7 @@ func newNight(dir string, o Options) (*Night, error) {
 	if n.Random == nil {
 		n.Random = systemRandom
 	}
+	n.Login = ownLogin
 	n.who, n.host = identity()
 	if err != nil { // with mistakes a configuration is good for looking further, and for nothing else
 		return n, &SetupError{err}

@@ -120,7 +120,7 @@ func (n *Night) queuedFor(ctx context.Context, recipient string) (orders int64, 
 // keeps it from that is told with what waits.
 func (n *Night) writePINFile(ctx context.Context) (int64, error) {
 	records, err := n.queuedFor(ctx, config.PINRecipient)
-	if err != nil || records == 0 || n.waiting[config.PINRecipient] != "" {
+	if err != nil || records == 0 || n.stuck[config.PINRecipient] {
 		return 0, err
 	}
 	p := n.Config.PINs

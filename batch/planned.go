@@ -23,6 +23,7 @@ var errDigest = errors.New("the records no longer give the digest of the plan; n
 // wait and the other recipients go on; the report asks a person, who mends what
 // the reason names or cancels the file (see [Night.Cancel]). The next run tries again.
 func (n *Night) unwritten(ctx context.Context, f ledger.BureauFile, why string) error {
+	n.stuck[f.Recipient] = true
 	n.wait(f.Recipient, f.Name+" cannot be written: "+why)
 	return n.failed(ctx, f, why)
 }

@@ -228,10 +228,11 @@ func (n *Night) answerFile(ctx context.Context, f ledger.RequestFile) error {
 }
 
 // stillSame says that a decided file is what was decided, and looks once more for card numbers in it: one may have
-// become known since the file was checked. Of a file refused as a whole the bytes are looked at, whatever they are now.
+// become known since the file was checked. Of a file refused as a whole, and of an approval, the bytes are looked at,
+// whatever they are now: no row depends on them.
 func (n *Night) stillSame(ctx context.Context, f *ledger.RequestFile) (bool, error) {
 	path := n.Path(f.Intake)
-	if f.Code != "" {
+	if f.Code != "" || f.Approval != "" {
 		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 			return false, gone(*f)
 		}
@@ -343,7 +344,11 @@ func (n *Night) writeResult(ctx context.Context, f ledger.RequestFile) (notes []
 	if _, err := os.Lstat(source); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // moved before a crash, and the result was written before that
 	}
-	if f.Code == "" {
+	switch {
+	case f.Code != "":
+	case f.Approval != "":
+		in.Told = approvalTold(f)
+	default:
 		sent, err := n.submittedOnce(f)
 		if err != nil {
 			return nil, err
@@ -443,6 +448,11 @@ func (n *Night) Status(ctx context.Context) (*Status, error) {
 	if s.Files, err = report.AllFiles(ctx, n.Ledger); err != nil {
 		return nil, err
 	}
+	held, err := report.AllHolds(ctx, n.Ledger)
+	if err != nil {
+		return nil, err
+	}
+	s.Files = append(s.Files, held...)
 	unlock, err := n.lock()
 	switch {
 	case errors.Is(err, ErrLocked): // what a run at work has not done yet needs nobody

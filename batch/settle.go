@@ -123,6 +123,8 @@ func (n *Night) takeEvent(ctx context.Context, e ledger.Event, settlement string
 	switch {
 	case s == nil:
 		return "", setup("the order of event %d is not in the ledger", e.ID)
+	case s.State == ledger.Cancelled:
+		return "", setup("the order of event %d was cancelled, so its card is in no file; settle it with --keep", e.ID)
 	case s.State == ledger.Queued:
 		return "", setup("the card waits for the bureau's next file, so nothing can have happened to it; settle event %d with --keep", e.ID)
 	case s.BureauFileID != e.FileID:

@@ -71,7 +71,7 @@ func (b *settledBooks) looked(ctx context.Context, f *ledger.BureauFile) (bool, 
 	switch {
 	case f.State != ledger.Sent && f.State != ledger.Void, f.State == ledger.Sent && len(f.Evidence) == 0, b.disputed[f.ID]:
 		return false, nil
-	case f.Recipient == config.CardSystem: // nobody answers it
+	case config.Reserved(f.Recipient): // nobody answers it
 		return true, nil
 	}
 	states, err := b.n.Ledger.OrderStates(ctx, f.ID)

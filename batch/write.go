@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"sort"
 	"strings"
 	"time"
 
@@ -62,16 +61,15 @@ func (n *Night) write(ctx context.Context) (int64, error) {
 		}
 		items += f.Records
 	}
-	queues, err := n.Ledger.Queues(ctx)
+	bureaus, err := n.toWrite(ctx)
 	if err != nil {
 		return items, err
 	}
-	sort.Slice(queues, func(i, j int) bool { return queues[i].Recipient < queues[j].Recipient })
-	for _, q := range queues {
-		if config.Reserved(q.Recipient) || n.waiting[q.Recipient] != "" { // a planned file of it could not be written
+	for _, w := range bureaus {
+		if n.stuck[w.bureau] {
 			continue
 		}
-		count, err := n.writeBureau(ctx, q)
+		count, err := n.writeBureau(ctx, w)
 		items += count
 		if err != nil {
 			return items, err
@@ -87,44 +85,76 @@ func (n *Night) write(ctx context.Context) (int64, error) {
 	return items, nil
 }
 
-// writeBureau makes the files of one bureau. What keeps it from that is told with what waits; the other bureaus go on.
-func (n *Night) writeBureau(ctx context.Context, q ledger.Queue) (int64, error) {
-	b, ok := n.Config.Bureaus[q.Recipient]
+// writeBureau makes the files of one bureau: those that were approved first, then those that need nobody's approval; what
+// needs it is set aside before. What keeps it from that is told with what waits; the other bureaus go on.
+func (n *Night) writeBureau(ctx context.Context, w bureauWork) (int64, error) {
+	b, ok := n.Config.Bureaus[w.bureau]
 	if !ok {
-		n.wait(q.Recipient, "the configuration has no bureau of this name; put it back")
+		n.wait(w.bureau, "the configuration has no bureau of this name; put it back")
 		return 0, nil
 	}
 	if b.Hold {
-		n.wait(q.Recipient, "the bureau is on hold; set hold: false in config.yaml, then the next run writes them")
+		n.wait(w.bureau, "the bureau is on hold; set hold: false in config.yaml, then the next run writes them")
 		return 0, nil
+	}
+	free, err := n.setAside(ctx, w.bureau, b, w.queued)
+	if err != nil || free == 0 && len(w.approved) == 0 {
+		return 0, err
 	}
 	key, err := n.recipientKey(b.Recipient)
 	if err != nil {
-		n.wait(q.Recipient, err.Error())
+		n.wait(w.bureau, err.Error())
 		return 0, nil
 	}
-	lay := n.layouts[q.Recipient]
-	var items int64
-	for left := q.Orders; left > 0; {
-		records := left
-		if b.MaxRecords > 0 && int64(b.MaxRecords) < left {
-			records = int64(b.MaxRecords)
+	items, err := n.writeFiles(ctx, w, b, key, free)
+	if errors.Is(err, hsm.ErrNoKey) {
+		n.wait(w.bureau, err.Error()+"; put the key back into card_keys and the keyset")
+		return items, nil
+	}
+	return items, err
+}
+
+// writeFiles plans and writes a file for each approved hold, and files for the first free orders of the queue.
+func (n *Night) writeFiles(ctx context.Context, w bureauWork, b config.Bureau, key *bureau.Key, free int64) (items int64, err error) {
+	write := func(records, hold int64) error {
+		f, err := n.planBureau(ctx, w.bureau, b, n.layouts[w.bureau], key, records, hold)
+		if err != nil {
+			return err
 		}
-		f, err := n.planBureau(ctx, q.Recipient, b, lay, key, records)
-		if errors.Is(err, hsm.ErrNoKey) {
-			n.wait(q.Recipient, err.Error()+"; put the key back into card_keys and the keyset")
-			return items, nil
+		if err := n.finish(ctx, f); err != nil || n.stuck[w.bureau] {
+			return err
 		}
+		items += records
+		return nil
+	}
+	for _, h := range w.approved {
+		same, err := n.asApproved(ctx, h)
 		if err != nil {
 			return items, err
 		}
-		if err := n.finish(ctx, f); err != nil || n.waiting[q.Recipient] != "" {
+		if !same {
+			continue
+		}
+		if err := write(h.Records, h.ID); err != nil || n.stuck[w.bureau] {
 			return items, err
 		}
-		items += records
-		left -= records
+	}
+	for free > 0 {
+		records := fileSize(b, free)
+		if err := write(records, 0); err != nil || n.stuck[w.bureau] {
+			return items, err
+		}
+		free -= records
 	}
 	return items, nil
+}
+
+// fileSize is how many of the waiting orders go into a bureau's next file.
+func fileSize(b config.Bureau, waiting int64) int64 {
+	if b.MaxRecords > 0 {
+		return min(waiting, int64(b.MaxRecords))
+	}
+	return waiting
 }
 
 // wait keeps the reason why a recipient's orders stay where they are.
@@ -133,9 +163,12 @@ func (n *Night) wait(recipient, reason string) {
 	n.Log.Warn().Str("run", n.run.ID).Str("recipient", recipient).Msg("orders wait: " + reason)
 }
 
-// planBureau fixes the next file of a bureau in the ledger.
-func (n *Night) planBureau(ctx context.Context, name string, b config.Bureau, lay *bureauLayout, key *bureau.Key, records int64) (ledger.BureauFile, error) {
+// planBureau fixes the next file of a bureau in the ledger: of a hold, or (0) of the first orders of its queue.
+func (n *Night) planBureau(ctx context.Context, name string, b config.Bureau, lay *bureauLayout, key *bureau.Key, records, hold int64) (ledger.BureauFile, error) {
 	queued := func(fn func(*ledger.Order) error) error { return n.Ledger.EachQueued(ctx, name, records, fn) }
+	if hold != 0 {
+		queued = func(fn func(*ledger.Order) error) error { return n.Ledger.EachHoldOrder(ctx, hold, fn) }
+	}
 	products, err := countProducts(queued)
 	if err != nil {
 		return ledger.BureauFile{}, fmt.Errorf("plan a file for %s: %w", name, err)
@@ -144,7 +177,7 @@ func (n *Night) planBureau(ctx context.Context, name string, b config.Bureau, la
 	if err != nil {
 		return ledger.BureauFile{}, fmt.Errorf("time zone of %s: %w", name, err)
 	}
-	f := ledger.BureauFile{Recipient: name, Records: records, Layout: lay.Title(), LayoutText: lay.Text()}
+	f := ledger.BureauFile{Recipient: name, Records: records, HoldID: hold, Layout: lay.Title(), LayoutText: lay.Text()}
 	at := n.Now().In(zone).Truncate(time.Second)
 	public, err := key.Armored(false)
 	if err != nil {

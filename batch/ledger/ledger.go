@@ -413,6 +413,7 @@ type BureauFile struct {
 	RunID        string // that planned it
 	PlannedAt    time.Time
 	Records      int64
+	HoldID       int64  // of the hold that it is made of; 0: of the queue
 	Layout       string // name and version
 	LayoutText   []byte // the description itself, so that a later configuration cannot change the file
 	Head         []byte // JSON: what the layout's header needs, fixed in the plan
@@ -429,11 +430,10 @@ type BureauFile struct {
 }
 
 // Plan is a bureau file to be: it takes the number Sequence and the first Records orders of the recipient's queue, or
-// exactly those of a hold.
+// exactly those of the APPROVED hold File.HoldID.
 type Plan struct {
-	File   BureauFile
-	HoldID int64 // an APPROVED hold of the recipient; 0: the queue
-	Entry  AuditEntry
+	File  BureauFile
+	Entry AuditEntry
 }
 
 // FileChange moves an outgoing file from one state to the next.

@@ -72,6 +72,9 @@ func (n *Notifier) letter(night Night) letter {
 		{Name: "read", N: r.Read}, {Name: "accepted", N: r.Accepted}, {Name: "refused", N: r.Refused}, {Name: "duplicate", N: r.Duplicate},
 		{Name: "held", N: r.Held}, {Name: "written", N: r.Written}, {Name: "waiting", N: r.Waiting},
 	}
+	if r.Cancelled > 0 {
+		l.Counts = append(l.Counts, report.Term{Name: "cancelled", N: r.Cancelled})
+	}
 	return l
 }
 

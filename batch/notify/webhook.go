@@ -129,6 +129,7 @@ type Counts struct {
 	Held      int64 `json:"held"`
 	Written   int64 `json:"written"`
 	Waiting   int64 `json:"waiting"`
+	Cancelled int64 `json:"cancelled"`
 }
 
 func (n *Notifier) sentence(night Night) Sentence {
@@ -140,7 +141,7 @@ func (n *Notifier) sentence(night Night) Sentence {
 	if r := night.Reconciliation; r != nil {
 		hold := len(broken(r)) == 0
 		s.BalancesHold = &hold
-		s.Counts = &Counts{Read: r.Read, Accepted: r.Accepted, Refused: r.Refused, Duplicate: r.Duplicate, Held: r.Held, Written: r.Written, Waiting: r.Waiting}
+		s.Counts = &Counts{Read: r.Read, Accepted: r.Accepted, Refused: r.Refused, Duplicate: r.Duplicate, Held: r.Held, Written: r.Written, Waiting: r.Waiting, Cancelled: r.Cancelled}
 	}
 	return s
 }

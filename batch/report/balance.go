@@ -12,7 +12,7 @@ func (g *gathering) balance() {
 	g.Balances = []Balance{
 		equation("rows read = accepted + refused + duplicate + held", Term{"read", g.rowsRead()},
 			Term{"accepted", g.Accepted}, Term{"refused", g.Refused}, Term{"duplicate", g.Duplicate}, Term{"held", g.Held}),
-		equation("accepted = written + waiting", Term{"accepted", g.Accepted}, Term{"written", g.Written}, Term{"waiting", g.Waiting}),
+		g.acceptedBalance(),
 	}
 	for _, i := range g.listed {
 		for _, e := range g.equations(&g.files[i]) {
@@ -31,6 +31,15 @@ func (g *gathering) balance() {
 		}
 		return 1
 	})
+}
+
+// acceptedBalance names what was cancelled only where something was.
+func (g *gathering) acceptedBalance() Balance {
+	name, right := "accepted = written + waiting", []Term{{"written", g.Written}, {"waiting", g.Waiting}}
+	if g.Cancelled > 0 {
+		name, right = name+" + cancelled", append(right, Term{"cancelled", g.Cancelled})
+	}
+	return equation(name, Term{"accepted", g.Accepted}, right...)
 }
 
 // settledBalances are the equations of the files that are not listed one by

@@ -98,6 +98,8 @@ func (g *gathering) cannotCount(e *ledger.Event, s *ledger.Shipment) string {
 		switch {
 		case s == nil:
 			return "Its order is not in the ledger."
+		case s.State == ledger.Cancelled:
+			return "The order was cancelled, and its card is in no file."
 		case s.State == ledger.Queued:
 			return "The card waits for the bureau's next file, so nothing can have happened to it."
 		case s.BureauFileID != e.FileID:

@@ -103,8 +103,9 @@ type SummaryEvent struct {
 }
 
 // RejectionEvent is the data of cards.card_rejection.v1: a bureau rejected one
-// record, in its own code and words. The outcome is rejected, and the run the
-// one in which it became known.
+// record, in its own code and words, or (code cancelled, no file name) a person
+// cancelled the hold in which it waited. The outcome is rejected or cancelled,
+// and the run the one in which it became known.
 type RejectionEvent struct {
 	CardEvent
 	ErrorCode        string    `json:"error_code"`

@@ -52,6 +52,7 @@ type gathering struct {
 	books
 	product     productCounts
 	written     map[string]int64    // by bureau, accepted in this run
+	cancelled   map[string]int64    // likewise
 	unusable    map[int64]int64     // lines that could not be used, by return file
 	returnFiles []ledger.ReturnFile // of this run
 	answered    map[string]int64    // what bureaus told in this run, by status
@@ -68,13 +69,14 @@ func gather(ctx context.Context, l Ledger, runID string, extra Extra, s sinks) (
 		RunID: run.ID, Date: run.Date, StartedAt: run.StartedAt, Host: run.Host, Version: run.Version, Starts: run.Starts,
 	}}
 	for _, step := range []func() error{
-		g.countAnswers, g.countOrders, g.readBureauFiles, g.countPINs, g.readRequestFiles, g.walkAnswers, g.countProducts, g.walkRecords,
-		g.walkEvents, g.readReturns, g.readStages, g.listFiles, g.readWhole,
+		g.countAnswers, g.countOrders, g.countCancelled, g.readBureauFiles, g.countPINs, g.readRequestFiles, g.walkAnswers, g.countProducts, g.walkRecords,
+		g.walkEvents, g.readReturns, g.readStages, g.listFiles, g.listHolds, g.readWhole,
 	} {
 		if err := step(); err != nil {
 			return nil, err
 		}
 	}
+	g.CarriedOver.Before = g.CarriedOver.Written + g.CarriedOver.Waiting + g.CarriedOver.Cancelled
 	g.age()
 	g.countBureaus()
 	g.balance()
@@ -159,9 +161,11 @@ func (g *gathering) countOrders() (err error) {
 		} else {
 			g.CarriedOver.Waiting += w.Orders
 		}
-		g.Waits = append(g.Waits, Wait{RunID: w.RunID, Bureau: w.Bureau, Orders: w.Orders, Reason: g.extra.Bureaus[w.Bureau].Waits})
+		g.Waits = append(g.Waits, Wait{RunID: w.RunID, Bureau: w.Bureau, Orders: w.Orders, Hold: w.Hold, Reason: g.extra.Bureaus[w.Bureau].Waits})
 	}
-	slices.SortFunc(g.Waits, func(a, b Wait) int { return cmp.Or(cmp.Compare(a.Bureau, b.Bureau), cmp.Compare(a.RunID, b.RunID)) })
+	slices.SortFunc(g.Waits, func(a, b Wait) int {
+		return cmp.Or(cmp.Compare(a.Bureau, b.Bureau), cmp.Compare(a.RunID, b.RunID), cmp.Compare(a.Hold, b.Hold))
+	})
 	return nil
 }
 
@@ -174,8 +178,11 @@ func (g *gathering) readRequestFiles() error {
 	slices.SortFunc(files, func(a, b ledger.RequestFile) int { return cmp.Compare(a.ID, b.ID) })
 	for _, f := range files {
 		kind := "requests"
-		if f.Extract {
+		switch {
+		case f.Extract:
 			kind = "cards"
+		case f.Approval != "":
+			kind = "approval"
 		}
 		g.RequestFiles = append(g.RequestFiles, RequestFile{
 			Name: f.Name, Kind: kind, State: f.State, SHA256: f.SHA256, Code: f.Code, Detail: f.Detail, Rows: f.Rows, Final: f.Final, SignedBy: f.Submitter, Notes: f.Notes,
@@ -249,7 +256,6 @@ func (g *gathering) walkRecords() error {
 			}
 		}
 	}
-	g.CarriedOver.Before = g.CarriedOver.Written + g.CarriedOver.Waiting
 	return nil
 }
 
@@ -290,6 +296,9 @@ func (g *gathering) countBureaus() {
 	}
 	for bureau, n := range g.written {
 		at(bureaus, bureau).Written += n
+	}
+	for bureau, n := range g.cancelled {
+		at(bureaus, bureau).Cancelled += n
 	}
 	for _, w := range g.Waits {
 		at(bureaus, w.Bureau).Waiting += w.Orders

@@ -114,6 +114,7 @@ func (g *gathering) judge() error {
 	if err := g.needSettlements(); err != nil {
 		return err
 	}
+	g.needHolds()
 	g.needLines(g.returnFiles)
 	g.needAnswers()
 	for _, w := range g.Waits {
@@ -187,7 +188,7 @@ func (g *gathering) done() string {
 		text += fmt.Sprintf(", %s sent to the bureaus in %s", plural(cards, "card"), plural(files, "file"))
 	}
 	var rest []string
-	for _, t := range []Term{{"refused", g.Refused}, {"duplicate", g.Duplicate}, {"held", g.Held}, {"waiting", g.Waiting}} {
+	for _, t := range []Term{{"refused", g.Refused}, {"duplicate", g.Duplicate}, {"held", g.Held}, {"waiting", g.Waiting}, {"cancelled", g.Cancelled}} {
 		if t.N > 0 {
 			rest = append(rest, thousands(t.N)+" "+t.Name)
 		}

@@ -16,24 +16,27 @@ import (
 
 // memory is a ledger in memory: only what reports read, with hooks for what a test changes.
 type memory struct {
-	run      ledger.Run
-	earlier  []ledger.Run // oldest first
-	stages   []ledger.Stage
-	files    []ledger.RequestFile
-	sealed   []ledger.BureauFile
-	told     iter.Seq[*ledger.Told]
-	orders   map[int64][]ledger.Order // by bureau file, of earlier runs too
-	events   []ledger.ToldEvent       // of orders and (without one) of files
-	returns  []ledger.ReturnFile
-	problems []ledger.Problem
-	cards    map[int64]*ledger.Known
-	waits    []ledger.Waiting
-	pins     map[ledger.NewPIN]int64
-	queues   []ledger.Queue
-	written  map[string]int64
-	moved    map[int64]int64                  // by bureau file
-	steps    map[int64]ledger.BureauFileState // the last one of a file's history, where it is not its state
-	counts   map[string]ledger.OutcomeCounts  // by finished run
+	run       ledger.Run
+	earlier   []ledger.Run // oldest first
+	stages    []ledger.Stage
+	files     []ledger.RequestFile
+	sealed    []ledger.BureauFile
+	told      iter.Seq[*ledger.Told]
+	orders    map[int64][]ledger.Order // by bureau file, of earlier runs too
+	events    []ledger.ToldEvent       // of orders and (without one) of files
+	returns   []ledger.ReturnFile
+	problems  []ledger.Problem
+	cards     map[int64]*ledger.Known
+	waits     []ledger.Waiting
+	pins      map[ledger.NewPIN]int64
+	queues    []ledger.Queue
+	written   map[string]int64
+	cancelled map[string]int64
+	holds     []ledger.Hold
+	asked     map[int64][]ledger.HoldTally
+	moved     map[int64]int64                  // by bureau file
+	steps     map[int64]ledger.BureauFileState // the last one of a file's history, where it is not its state
+	counts    map[string]ledger.OutcomeCounts  // by finished run
 }
 
 func (m *memory) Run(_ context.Context, id string) (ledger.Run, error) {
@@ -319,6 +322,13 @@ func (m *memory) NewPINs(context.Context, string) (map[ledger.NewPIN]int64, erro
 	return m.pins, nil
 }
 func (m *memory) Queues(context.Context) ([]ledger.Queue, error) { return m.queues, nil }
+func (m *memory) CancelledOf(context.Context, string) (map[string]int64, error) {
+	return m.cancelled, nil
+}
+func (m *memory) Holds(context.Context, ledger.HoldQuery) ([]ledger.Hold, error) { return m.holds, nil }
+func (m *memory) HoldTallies(_ context.Context, id int64) ([]ledger.HoldTally, error) {
+	return m.asked[id], nil
+}
 func (m *memory) WrittenOf(context.Context, string) (map[string]int64, error) {
 	return m.written, nil
 }

@@ -3,9 +3,11 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"reemboss/batch/ledger"
+	"reemboss/batch/rules"
 )
 
 // need asks a person for something, with the commands to choose from.
@@ -113,7 +115,13 @@ func (g *gathering) needLines(files []ledger.ReturnFile) {
 }
 
 func (g *gathering) needWait(w Wait) {
+	if slices.ContainsFunc(g.ListedFiles(), func(f BureauFile) bool { return f.Name == w.Hold && f.waits() }) {
+		return // asked about as a whole
+	}
 	reason := w.Reason
+	if w.Hold != "" {
+		reason = why(reason, w.Hold+" is approved; the next run writes it.")
+	}
 	for i := range g.files {
 		f := &g.files[i]
 		if reason == "" && f.Recipient == w.Bureau && f.State == ledger.Planned {
@@ -143,6 +151,10 @@ func (g *gathering) needRequestFile(f RequestFile) {
 	again := "reemboss check "
 	if f.Kind == "cards" {
 		again = "reemboss cards import "
+	}
+	if f.Code == rules.FileSignatureInvalid || f.Code == rules.SubmitterNotAllowed || f.Code == rules.ReferenceConflict { // who sent it must act
+		g.need(f.Name+" was refused as a whole: "+string(f.Code), why(f.Detail, "Nothing of it was done."), "reemboss status")
+		return
 	}
 	command := again + quoted(where)
 	if f.Kind != "cards" && strings.HasSuffix(where, ".pgp") { // sealed to us because it holds card numbers

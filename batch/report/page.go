@@ -202,7 +202,7 @@ func (r *Reconciliation) bars() []stackedBar {
 		bars = append(bars, stack("What became of the rows", 0, outcomePieces(Outcomes{r.Read, r.Accepted, r.Refused, r.Duplicate, r.Held})...))
 	}
 	if r.Accepted > 0 {
-		bars = append(bars, stack("What became of the accepted ones", 0, piece{"written", "written", r.Written}, piece{"waiting", "waiting", r.Waiting}))
+		bars = append(bars, stack("What became of the accepted ones", 0, piece{"written", "written", r.Written}, piece{"waiting", "waiting", r.Waiting}, piece{"cancelled", "refused", r.Cancelled}))
 	}
 	return bars
 }

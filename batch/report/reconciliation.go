@@ -31,8 +31,9 @@ type Reconciliation struct {
 	Refused   int64 `json:"refused"`
 	Duplicate int64 `json:"duplicate"`
 	Held      int64 `json:"held"`
-	Written   int64 `json:"written"` // of the orders accepted in this run
-	Waiting   int64 `json:"waiting"` // likewise
+	Written   int64 `json:"written"`   // of the orders accepted in this run
+	Waiting   int64 `json:"waiting"`   // likewise
+	Cancelled int64 `json:"cancelled"` // likewise: with a file that was held
 
 	PINsDue     int64 `json:"pins_due"`     // new PINs of orders accepted in this run that somebody else makes
 	PINsWritten int64 `json:"pins_written"` // made in this run, in PIN files
@@ -87,7 +88,7 @@ func (r *Reconciliation) ListedFiles() []BureauFile {
 func (r *Reconciliation) counts() []Term {
 	return []Term{
 		{"read", r.Read}, {"accepted", r.Accepted}, {"refused", r.Refused}, {"duplicate", r.Duplicate}, {"held", r.Held},
-		{"written", r.Written}, {"waiting", r.Waiting},
+		{"written", r.Written}, {"waiting", r.Waiting}, {"cancelled", r.Cancelled},
 	}
 }
 
@@ -117,11 +118,12 @@ func (b Balance) Sum() int64 {
 }
 
 // CarriedOver counts orders that earlier runs accepted and left to this one:
-// Before = Written (in this run) + Waiting (still).
+// Before = Written (in this run) + Waiting (still) + Cancelled (since the run before, or in this one).
 type CarriedOver struct {
-	Before  int64 `json:"before"`
-	Written int64 `json:"written"`
-	Waiting int64 `json:"waiting"`
+	Before    int64 `json:"before"`
+	Written   int64 `json:"written"`
+	Waiting   int64 `json:"waiting"`
+	Cancelled int64 `json:"cancelled"`
 }
 
 // Need is something that a person must settle, with the command that does it.
@@ -138,6 +140,7 @@ type Wait struct {
 	RunID  string `json:"run_id"` // that accepted them
 	Bureau string `json:"bureau"`
 	Orders int64  `json:"orders"`
+	Hold   string `json:"hold,omitempty"` // in which they wait
 	Reason string `json:"reason"`
 }
 
@@ -163,12 +166,14 @@ type BureauFile struct {
 	RunID    string                      `json:"run_id"`             // that planned it
 	SentAt   *time.Time                  `json:"sent_at,omitempty"`
 	Error    string                      `json:"error,omitempty"`
+	// Hold is there where this is no file yet, or never was: a hold, HELD or CANCELLED, without a number.
+	Hold *HoldTold `json:"hold,omitempty"`
 }
 
 // RequestFile is one file that was taken from the inbox, with what became of its rows.
 type RequestFile struct {
 	Name      string           `json:"name"`
-	Kind      string           `json:"kind"` // requests or cards
+	Kind      string           `json:"kind"` // requests, cards, or approval
 	State     ledger.FileState `json:"state"`
 	SHA256    string           `json:"sha256"`
 	Code      rules.Code       `json:"code,omitempty"` // refused as a whole
@@ -195,6 +200,7 @@ type BureauCount struct {
 	Accepted     int64  `json:"accepted"`
 	Waiting      int64  `json:"waiting"`
 	Written      int64  `json:"written"`      // accepted in this run and written
+	Cancelled    int64  `json:"cancelled"`    // accepted in this run and cancelled
 	Sent         int64  `json:"sent"`         // records of the files sent in this run
 	Acknowledged int64  `json:"acknowledged"` // in this run
 	Rejected     int64  `json:"rejected"`     // in this run

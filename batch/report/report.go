@@ -74,6 +74,9 @@ type Ledger interface {
 	WrittenOf(ctx context.Context, acceptedIn string) (map[string]int64, error)
 	NewPINs(ctx context.Context, acceptedIn string) (map[ledger.NewPIN]int64, error)
 	Queues(ctx context.Context) ([]ledger.Queue, error)
+	CancelledOf(ctx context.Context, acceptedIn string) (map[string]int64, error)
+	Holds(ctx context.Context, q ledger.HoldQuery) ([]ledger.Hold, error)
+	HoldTallies(ctx context.Context, holdID int64) ([]ledger.HoldTally, error)
 }
 
 // Neutral is cell with an apostrophe in front where a spreadsheet could take

@@ -52,6 +52,9 @@ func (g *gathering) walkEvents() error {
 	g.answered = map[string]int64{}
 	err := g.ledger.EachEvent(g.ctx, g.run.ID, func(e *ledger.ToldEvent) error {
 		g.touched[e.FileID] = true
+		if e.State == ledger.Cancelled && e.Order != nil && e.Order.RunID < g.run.ID {
+			g.CarriedOver.Cancelled++
+		}
 		if e.Source == ledger.FromBureau && e.Dispute == "" {
 			g.answered["ACKED"] += int64(max(0, e.Acked)) // a card that is produced or shipped was received too
 			if e.Status != "ACKED" && e.State != "" {     // one that came late changed nothing

@@ -228,6 +228,10 @@ func (e *eventStream) returned(t *ledger.ToldEvent) error {
 		said := bureauWords(t.Description)
 		card.Validation = ValidationResult{t.Code, said}
 		return e.emit(eventRejection, key, at, id, RejectionEvent{CardEvent: card, ErrorCode: t.Code, ErrorDescription: said, Tracking: t.Order.FileName, OccurredAt: at})
+	case ledger.Cancelled: // by a person here, before any bureau heard of it
+		said := bureauWords(t.Description)
+		card.Validation = ValidationResult{t.Code, said}
+		return e.emit(eventRejection, key, at, id, RejectionEvent{CardEvent: card, ErrorCode: t.Code, ErrorDescription: said, OccurredAt: at})
 	case ledger.Shipped, ledger.Delivered, ledger.Returned, ledger.Lost:
 		return e.emit(eventPost, key, at, id, PostEvent{
 			CardEvent: card, Status: t.Status, Carrier: bureauWords(t.Carrier), TrackingNumber: t.TrackingNumber, OccurredAt: at, Tracking: t.Order.FileName,

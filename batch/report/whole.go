@@ -63,8 +63,12 @@ func newToldNight(r ledger.Run) toldNight {
 // wholeBalances are the equations of the whole ledger.
 func (g *gathering) wholeBalances() []Balance {
 	t := g.totals
+	name, right := "all orders = orders in bureau files + orders in no file", []Term{{"in bureau files", t.InFiles}, {"in no file", t.InNone}}
+	if t.Cancelled > 0 {
+		name, right = name+" + cancelled ones", append(right, Term{"cancelled", t.Cancelled})
+	}
 	list := []Balance{
-		equation("all orders = orders in bureau files + orders in no file", Term{"orders", t.Orders}, Term{"in bureau files", t.InFiles}, Term{"in no file", t.InNone}),
+		equation(name, Term{"orders", t.Orders}, right...),
 		equation("bureau files whose state is not the last step of their history = 0", Term{"files of another state", t.StateStrangers}, Term{"allowed", 0}),
 	}
 	var nights, told int64

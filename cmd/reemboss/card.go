@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"reemboss/batch"
+	"reemboss/batch/ledger"
 )
 
 type cardCommand struct {
@@ -51,6 +52,10 @@ func printCard(w io.Writer, h *batch.CardHistory) {
 			fmt.Fprintf(w, "  sent to %s %s in %s (number %d), expected %s\n", s.Bureau, stamp(*s.SentAt), s.FileName, s.Sequence, s.ExpectedDelivery)
 		case s.FileName != "":
 			fmt.Fprintf(w, "  for %s in %s (number %d), which it does not have\n", s.Bureau, s.FileName, s.Sequence)
+		case s.State == ledger.Cancelled:
+			fmt.Fprintf(w, "  was for %s, cancelled with %s\n", s.Bureau, s.Hold)
+		case s.Hold != "":
+			fmt.Fprintf(w, "  for %s, waits for a second person in %s\n", s.Bureau, s.Hold)
 		default:
 			fmt.Fprintf(w, "  for %s, in no file yet\n", s.Bureau)
 		}

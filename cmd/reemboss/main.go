@@ -33,9 +33,10 @@ type commands struct {
 	Check   checkCommand   `cmd:"" help:"What run would say to each row of the files, without doing it."`
 	Cards   cardsCommand   `cmd:"" help:"The card registry."`
 	Status  statusCommand  `cmd:"" help:"Runs, outgoing files and their balance, what waits for a person."`
+	Approve approveCommand `cmd:"" help:"Release a file that is held for a second person; the next run writes it."`
 	Resend  resendCommand  `cmd:"" help:"Send a file once more: the same bytes, recorded."`
 	Resolve resolveCommand `cmd:"" help:"Decide a transfer whose end nobody can know from here."`
-	Cancel  cancelCommand  `cmd:"" help:"Give up a file that the bureau refused, or that can never be written: its number is VOID, its cards go into the next file."`
+	Cancel  cancelCommand  `cmd:"" help:"Give up a file that the bureau refused or that can never be written (its number is VOID, its cards go into the next file), or one that is held (its orders are cancelled)."`
 	Settle  settleCommand  `cmd:"" help:"Decide what a bureau told and what contradicts it."`
 	Card    cardCommand    `cmd:"" help:"The whole history of one card."`
 	Audit   auditCommand   `cmd:"" help:"The audit log."`

@@ -39,18 +39,25 @@ func (c *resolveCommand) Run(s *session) error {
 }
 
 type cancelCommand struct {
-	File   string `arg:"" help:"Name of the outgoing file: one that the bureau refused, or a planned one that cannot be written."`
+	File   string `arg:"" help:"Name of the outgoing file that the bureau refused, of a planned one that cannot be written, or of what is held."`
 	Reason string `help:"Why; it is kept in the history." required:""`
 	JSON   bool   `help:"Print the file's state as JSON."`
 }
 
-// Run gives up a file that was refused or could never be written: its number is VOID, its orders go into the next one.
+// Run gives up a file that was refused or could never be written (its number is VOID, its orders go into the next one)
+// or a hold (its orders are CANCELLED).
 func (c *cancelCommand) Run(s *session) error {
 	n, err := s.open(true)
 	if err != nil {
 		return err
 	}
 	defer n.Close()
+	if _, held, err := n.HoldNamed(s, c.File); err != nil || held {
+		if err != nil {
+			return err
+		}
+		return c.hold(s, n)
+	}
 	f, moved, err := n.Cancel(s, c.File, c.Reason)
 	if err != nil {
 		return err
@@ -59,6 +66,19 @@ func (c *cancelCommand) Run(s *session) error {
 		return printJSON(s.out, map[string]any{"name": f.Name, "bureau": f.Recipient, "sequence": f.Sequence, "state": f.State, "moved": moved})
 	}
 	fmt.Fprintf(s.out, "%s is %s; %d of its %d cards go into the next file of %s with the next run\n", f.Name, f.State, moved, f.Records, f.Recipient)
+	return nil
+}
+
+// hold drops what is held.
+func (c *cancelCommand) hold(s *session, n *batch.Night) error {
+	orders, err := n.CancelHold(s, c.File, c.Reason)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(s.out, map[string]any{"name": c.File, "sequence": 0, "state": ledger.HoldCancelled, "cancelled": orders})
+	}
+	fmt.Fprintf(s.out, "%s is %s; no number was taken, %d orders are cancelled and their cards are what they were before\n", c.File, ledger.HoldCancelled, orders)
 	return nil
 }
 

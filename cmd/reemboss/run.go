@@ -45,8 +45,16 @@ func printJSON(w io.Writer, v any) error {
 func printNight(w io.Writer, n *batch.Night, r *batch.Result) {
 	fmt.Fprintf(w, "%s\n\n", r.Verdict)
 	fmt.Fprintf(w, "  read %d = accepted %d + refused %d + duplicate %d + held %d\n", r.Read, r.Accepted, r.Refused, r.Duplicate, r.Held)
-	fmt.Fprintf(w, "  accepted %d = written %d + waiting %d\n", r.Accepted, r.Written, r.Waiting)
+	fmt.Fprintf(w, "  accepted %d = written %d + waiting %d", r.Accepted, r.Written, r.Waiting)
+	if r.Cancelled > 0 {
+		fmt.Fprintf(w, " + cancelled %d", r.Cancelled)
+	}
+	fmt.Fprintln(w)
 	for _, f := range r.Files {
+		if f.Hold != nil {
+			fmt.Fprintf(w, "  %-11s %d records, %s (%s)\n", f.Bureau, f.Records, f.State, f.Name)
+			continue
+		}
 		fmt.Fprintf(w, "  %-11s number %d: %d records, %s (%s)\n", f.Bureau, f.Sequence, f.Records, f.State, f.Name)
 		if f.Acknowledged+f.Rejected > 0 {
 			fmt.Fprintf(w, "              sent %d = acknowledged %d + rejected %d + outstanding %d\n", f.Sent, f.Acknowledged, f.Rejected, f.Outstanding)

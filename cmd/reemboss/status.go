@@ -1,6 +1,12 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"reemboss/batch/report"
+)
 
 type statusCommand struct {
 	JSON bool `help:"The same fields as reconciliation.json."`
@@ -27,6 +33,10 @@ func (c *statusCommand) Run(s *session) error {
 		fmt.Fprintf(s.out, "run %s  %s\n", r.ID, r.Told)
 	}
 	for _, f := range status.Files {
+		if f.Hold != nil {
+			printHold(s.out, f)
+			continue
+		}
 		fmt.Fprintf(s.out, "%-11s number %d  %-9s %6d records  %s\n", f.Bureau, f.Sequence, f.State, f.Records, f.Name)
 		if f.Sent > 0 {
 			fmt.Fprintf(s.out, "            sent %d = acknowledged %d + rejected %d + outstanding %d\n", f.Sent, f.Acknowledged, f.Rejected, f.Outstanding)
@@ -39,4 +49,29 @@ func (c *statusCommand) Run(s *session) error {
 		}
 	}
 	return nil
+}
+
+// printHold tells what waits for a second person, and what that person wants to know of it.
+func printHold(w io.Writer, f report.BureauFile) {
+	h := f.Hold
+	state := string(f.State)
+	if h.Approved {
+		state = "approved by " + h.DecidedBy + ", the next run writes it"
+	}
+	fmt.Fprintf(w, "%-11s no number  %-9s %6d records  %s\n", f.Bureau, state, f.Records, f.Name)
+	if h.DecidedAt != nil && !h.Approved {
+		fmt.Fprintf(w, "            by %s: %s\n", h.DecidedBy, h.Reason)
+		return
+	}
+	for _, r := range h.ByReason {
+		what := "re-embossed"
+		if r.Request != "reemboss" {
+			what = fmt.Sprintf("reissued, reason %d", r.Reason)
+		}
+		fmt.Fprintf(w, "            %d %s\n", r.Cards, what)
+	}
+	if len(h.Submitters) > 0 {
+		fmt.Fprintf(w, "            asked for by %s\n", strings.Join(h.Submitters, ", "))
+	}
+	fmt.Fprintf(w, "            digest %s\n", h.Digest)
 }

@@ -65,12 +65,12 @@ var holdPromises = []promise{
 		orders := d.order(r, file, 1, 1, 2, 3)
 		id := d.setAside(r, "h1", 2)
 		p := plan(r, "alpha", 1, 2)
-		p.HoldID = id
+		p.File.HoldID = id
 		_, err := d.PlanFile(d.ctx, p)
 		d.conflict(err) // not approved
 		d.must(d.DecideHold(d.ctx, decision(r, id, ledger.Approved)))
 		wrong := plan(r, "alpha", 1, 1)
-		wrong.HoldID = id
+		wrong.File.HoldID = id
 		_, err = d.PlanFile(d.ctx, wrong)
 		d.conflict(err)
 		planned, err := d.PlanFile(d.ctx, p)
@@ -82,7 +82,7 @@ var holdPromises = []promise{
 		d.same("its file", planned, holds[0].BureauFileID)
 		d.same("its name", p.File.Name, holds[0].FileName)
 		again := plan(r, "alpha", 2, 2)
-		again.HoldID = id
+		again.File.HoldID = id
 		_, err = d.PlanFile(d.ctx, again)
 		d.conflict(err)
 		d.holds(ledger.HoldQuery{Open: true})
@@ -251,7 +251,7 @@ var holdPromises = []promise{
 		id := d.setAside(r, "h1", 1)
 		d.must(d.DecideHold(d.ctx, decision(r, id, ledger.Approved)))
 		p := plan(r, "alpha", 1, 1)
-		p.HoldID = id
+		p.File.HoldID = id
 		file, err := d.PlanFile(d.ctx, p)
 		d.must(err)
 		d.send(r, file, r.StartedAt)

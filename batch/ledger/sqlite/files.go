@@ -14,13 +14,14 @@ import (
 )
 
 const bureauFileColumns = `f.id, f.recipient, f.sequence, f.name, f.state, coalesce((SELECT id FROM runs WHERE seq = f.run), ''), f.planned_at, f.records,
+	(SELECT id FROM holds WHERE bureau_file_id = f.id),
 	f.layout, f.layout_text, f.head, f.plain_digest, f.recipient_key, f.signing_key, f.size, f.sha256, f.written_at, f.sent_at,
 	coalesce((SELECT id FROM runs WHERE seq = f.sent_run), ''), f.evidence, f.last_error`
 
 func scanBureauFile(r *row) ledger.BureauFile {
 	return ledger.BureauFile{
 		ID: r.int(), Recipient: r.text(), Sequence: r.int(), Name: r.text(), State: ledger.BureauFileState(r.text()), RunID: r.text(),
-		PlannedAt: r.time(), Records: r.int(), Layout: r.text(), LayoutText: r.blob(), Head: r.blob(), PlainDigest: r.text(),
+		PlannedAt: r.time(), Records: r.int(), HoldID: r.int(), Layout: r.text(), LayoutText: r.blob(), Head: r.blob(), PlainDigest: r.text(),
 		RecipientKey: r.text(), SigningKey: r.text(), Size: r.int(), SHA256: r.text(), WrittenAt: r.time(), SentAt: r.time(),
 		SentRunID: r.text(), Evidence: r.blob(), LastError: r.text(),
 	}
@@ -40,8 +41,8 @@ func (l *Ledger) PlanFile(ctx context.Context, p ledger.Plan) (id int64, err err
 		if id, err = insertPlan(conn, f, run); err != nil {
 			return err
 		}
-		if p.HoldID != 0 {
-			err = takeHeld(conn, &p, id)
+		if f.HoldID != 0 {
+			err = takeHeld(conn, f, id)
 		} else {
 			err = takeQueued(conn, f, id)
 		}
@@ -71,8 +72,8 @@ func insertPlan(conn *sqlite.Conn, f *ledger.BureauFile, run int64) (int64, erro
 }
 
 // takeHeld puts the orders of an approved hold into the file. OR ROLLBACK as in takeQueued.
-func takeHeld(conn *sqlite.Conn, p *ledger.Plan, id int64) error {
-	changed, err := exec(conn, "UPDATE holds SET bureau_file_id = ? WHERE id = ? AND bureau = ? AND state = 'APPROVED' AND bureau_file_id IS NULL", id, p.HoldID, p.File.Recipient)
+func takeHeld(conn *sqlite.Conn, f *ledger.BureauFile, id int64) error {
+	changed, err := exec(conn, "UPDATE holds SET bureau_file_id = ? WHERE id = ? AND bureau = ? AND state = 'APPROVED' AND bureau_file_id IS NULL", id, f.HoldID, f.Recipient)
 	if err == nil && changed == 0 {
 		err = fmt.Errorf("%w: the hold is not approved, or in a file already", ledger.ErrConflict)
 	}
@@ -80,9 +81,9 @@ func takeHeld(conn *sqlite.Conn, p *ledger.Plan, id int64) error {
 		return err
 	}
 	taken, err := exec(conn, `UPDATE OR ROLLBACK orders SET state = 'PLANNED', bureau_file_id = ?, hold_id = NULL
-		WHERE id IN (SELECT id FROM orders INDEXED BY orders_in_hold WHERE hold_id = ? AND state = 'QUEUED')`, id, p.HoldID)
-	if err == nil && int64(taken) != p.File.Records {
-		err = fmt.Errorf("%w: the hold has %d orders, the plan has %d", ledger.ErrConflict, taken, p.File.Records)
+		WHERE id IN (SELECT id FROM orders INDEXED BY orders_in_hold WHERE hold_id = ? AND state = 'QUEUED')`, id, f.HoldID)
+	if err == nil && int64(taken) != f.Records {
+		err = fmt.Errorf("%w: the hold has %d orders, the plan has %d", ledger.ErrConflict, taken, f.Records)
 	}
 	return err
 }

@@ -21,6 +21,7 @@ CREATE TABLE holds (
   reason         TEXT NOT NULL DEFAULT '',
   bureau_file_id INTEGER REFERENCES bureau_files (id)    -- once planned
 ) STRICT;
+CREATE UNIQUE INDEX holds_file ON holds (bureau_file_id) WHERE bureau_file_id IS NOT NULL;
 CREATE INDEX holds_open ON holds (id) WHERE state <> 'CANCELLED' AND bureau_file_id IS NULL;
 
 -- The hold that keeps an order out of its bureau's queue, or in which it was cancelled; NULL again once it is planned.
