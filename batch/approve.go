@@ -61,7 +61,7 @@ func (n *Night) permitted(ctx context.Context, h ledger.Hold) (string, error) {
 	}
 	person := ""
 	for _, key := range slices.Sorted(maps.Keys(n.Config.People)) {
-		if l := n.Config.People[key].Login; l != "" && strings.EqualFold(l, login) {
+		if n.Config.People[key].Login == login && login != "" { // to the letter: Ben and ben may be two accounts
 			person = key
 		}
 	}
