@@ -49,6 +49,7 @@ func CheckConfig(ctx context.Context, dir string, o Options) error {
 		c.secret(fmt.Sprintf("notify.webhooks[%d].secret", i), w.Secret)
 	}
 	c.secret("events.webhook.secret", n.Config.Events.Webhook.Secret)
+	c.rights(o.privilege())
 	if len(c.found) == 0 { // what only all of it together shows
 		if err := n.openKeys(ctx); err != nil {
 			return err
@@ -146,6 +147,16 @@ func (c *configCheck) ownKeys(ctx context.Context) {
 	}
 	_, err = bureau.ReadPrivateKey(c.n.Resolve(cfg.Keys.SigningKey), passphrase, cfg.Keys.Fingerprint, c.n.Now())
 	c.wrong("keys.signing_key", err)
+}
+
+// rights: files that others may read or write, where nothing said so before.
+func (c *configCheck) rights(who privilege) {
+	for _, m := range c.n.rights(who) {
+		told := func(f config.Mistake) bool { return m.Path != "" && f.Path == m.Path }
+		if !slices.ContainsFunc(c.found, told) {
+			c.found = append(c.found, m)
+		}
+	}
 }
 
 // hardware: tokens and modules answer, and each key in them has its check value.
