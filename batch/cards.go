@@ -19,7 +19,6 @@ import (
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/batch/rules"
-	"reemboss/bureau"
 	"reemboss/formats/extract"
 	"reemboss/formats/iso"
 )
@@ -172,7 +171,7 @@ func (n *Night) openExtract(path string, sealed bool) (file *extract.File, verdi
 	if err != nil {
 		return nil, nil, err
 	}
-	clear, check := bureau.Open(bufio.NewReaderSize(in, 1<<16), n.ownKey, nil)
+	clear, check := n.openForUs(bufio.NewReaderSize(in, 1<<16), nil)
 	file, err = extract.Read(clear, options)
 	if err != nil {
 		_ = in.Close()

@@ -147,6 +147,10 @@ func (c *configCheck) ownKeys(ctx context.Context) {
 	}
 	_, err = bureau.ReadPrivateKey(c.n.Resolve(cfg.Keys.SigningKey), passphrase, cfg.Keys.Fingerprint, c.n.Now())
 	c.wrong("keys.signing_key", err)
+	for i, f := range cfg.Keys.Former {
+		_, err := c.n.formerKey(f)
+		c.wrong(fmt.Sprintf("keys.former[%d].key_file", i), err)
+	}
 }
 
 // rights: files that others may read or write, where nothing said so before.
@@ -195,8 +199,10 @@ func (c *configCheck) layout(at, name string, b config.Bureau) {
 
 // recipient: the pinned PGP key, and what an SFTP session stands on.
 func (c *configCheck) recipient(at string, r config.Recipient) {
-	_, err := c.n.recipientKey(r)
+	_, err := bureau.ReadPublicKey(c.n.Resolve(r.PGP.KeyFile), r.PGP.Fingerprint, c.n.Now())
 	c.wrong(at+".pgp.key_file", err)
+	_, err = c.n.escrowKey(r)
+	c.wrong(at+".pgp.escrow.key_file", err)
 	if r.Delivery.Method == config.Folder {
 		return
 	}

@@ -160,7 +160,7 @@ func (n *Night) openKeys(ctx context.Context) error {
 	if n.ownKey, err = bureau.ReadPrivateKey(n.Resolve(n.Config.Keys.SigningKey), passphrase, n.Config.Keys.Fingerprint, n.Now()); err != nil {
 		return &SetupError{err}
 	}
-	return nil
+	return n.openFormerKeys()
 }
 
 func (n *Night) passphrase() ([]byte, error) {
@@ -275,6 +275,10 @@ func (n *Night) recipients() []string {
 }
 
 // recipientKey reads a recipient's pinned key; an expired, revoked, weak or wrong one is an error and no file is made.
+// An escrow key that is not usable is one too.
 func (n *Night) recipientKey(r config.Recipient) (*bureau.Key, error) {
+	if _, err := n.escrowKey(r); err != nil {
+		return nil, err
+	}
 	return bureau.ReadPublicKey(n.Resolve(r.PGP.KeyFile), r.PGP.Fingerprint, n.Now())
 }
