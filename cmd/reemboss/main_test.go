@@ -27,7 +27,12 @@ import (
 // A point is a name given to Night.at, for the first time that the process comes
 // there, or "name#2" for the second.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"reemboss": program})
+	testscript.Main(m, map[string]func(){"reemboss": program, "unhardened": unhardened})
+}
+
+// unhardened is a program of the same binary that forbids itself nothing; it waits at its one point.
+func unhardened() {
+	checkpoint()("unhardened")
 }
 
 func program() {
