@@ -182,7 +182,8 @@ func (b *bench) produce() {
 // furnishSecrets gives the configuration every kind of secret file that costs nothing to have.
 func (b *bench) furnishSecrets() {
 	b.Helper()
-	key, err := os.ReadFile(b.Path("keys", "issuer.pgp"))
+	former := b.recipientsKey("alpha", "keys", "bureau.pgp") // whose does not matter here
+	key, err := former.Armored(true)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -191,12 +192,7 @@ func (b *bench) furnishSecrets() {
 			b.Fatal(err)
 		}
 	}
-	n := b.open()
-	own := n.ownKey.Fingerprint()
-	if err := n.Close(); err != nil {
-		b.Fatal(err)
-	}
-	b.replaced("  signing_key: keys/issuer.pgp", "  passphrase: {file: keys/passphrase}\n  former: [{key_file: keys/former.pgp, fingerprint: \""+own+"\"}]\n  signing_key: keys/issuer.pgp",
+	b.replaced("  signing_key: keys/issuer.pgp", "  passphrase: {file: keys/passphrase}\n  former: [{key_file: keys/former.pgp, fingerprint: \""+former.Fingerprint()+"\"}]\n  signing_key: keys/issuer.pgp",
 		`host: ""`, "host: mail.example.com", "# password: {file: keys/mail-password}", "password: {file: keys/mail} #", `user: ""`, "user: cards",
 		`from: "" `, "from: cards@example.com ", "    to: []", "    to: [{address: a@example.com}]",
 		"  webhooks: []", "  webhooks: [{url: \"https://chat.example.com/x\", secret: {file: keys/hook}}]")
