@@ -124,7 +124,7 @@ func (n *Night) signedHeads() ([]signedHead, error) {
 		if err != nil {
 			return nil, broken("has no signature beside it")
 		}
-		if err := bureau.VerifyDetached(bytes.NewReader(text), signature, n.ownKey); err != nil {
+		if err := n.verifyOurs(text, signature); err != nil {
 			return nil, broken("is not what was signed: " + err.Error())
 		}
 		var head signedHead

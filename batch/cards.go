@@ -167,7 +167,7 @@ func (n *Night) openExtract(path string, sealed bool) (file *extract.File, verdi
 	if err != nil {
 		return nil, nil, err
 	}
-	clear, check := bureau.Open(bufio.NewReaderSize(in, 1<<16), n.ownKey, nil)
+	clear, check := n.openForUs(bufio.NewReaderSize(in, 1<<16), nil)
 	file, err = extract.Read(clear, options)
 	if err != nil {
 		_ = in.Close()

@@ -52,6 +52,7 @@ func CheckConfig(ctx context.Context, dir string, o Options) error {
 		c.secret(fmt.Sprintf("notify.webhooks[%d].secret", i), w.Secret)
 	}
 	c.secret("events.webhook.secret", n.Config.Events.Webhook.Secret)
+	c.rights(o.privilege())
 	if len(c.found) == 0 { // what only all of it together shows
 		n.tellPINsDue()
 		if err := n.openKeys(ctx); err != nil {
@@ -153,6 +154,20 @@ func (c *configCheck) ownKeys(ctx context.Context) {
 	}
 	_, err = bureau.ReadPrivateKey(c.n.Resolve(cfg.Keys.SigningKey), passphrase, cfg.Keys.Fingerprint, c.n.Now())
 	c.wrong("keys.signing_key", err)
+	for i, f := range cfg.Keys.Former {
+		_, err := c.n.formerKey(f)
+		c.wrong(fmt.Sprintf("keys.former[%d].key_file", i), err)
+	}
+}
+
+// rights: files that others may read or write, where nothing said so before.
+func (c *configCheck) rights(who privilege) {
+	for _, m := range c.n.rights(who) {
+		told := func(f config.Mistake) bool { return m.Path != "" && f.Path == m.Path }
+		if !slices.ContainsFunc(c.found, told) {
+			c.found = append(c.found, m)
+		}
+	}
 }
 
 // hardware: tokens and modules answer, and each key in them has its check value.
@@ -191,8 +206,10 @@ func (c *configCheck) layout(at, name string, b config.Bureau) {
 
 // recipient: the pinned PGP key, and what an SFTP session stands on.
 func (c *configCheck) recipient(at string, r config.Recipient) {
-	_, err := c.n.recipientKey(r)
+	_, err := bureau.ReadPublicKey(c.n.Resolve(r.PGP.KeyFile), r.PGP.Fingerprint, c.n.Now())
 	c.wrong(at+".pgp.key_file", err)
+	_, err = c.n.escrowKey(r)
+	c.wrong(at+".pgp.escrow.key_file", err)
 	if r.Delivery.Method == config.Folder {
 		return
 	}

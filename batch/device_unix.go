@@ -2,6 +2,7 @@ package batch
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -17,4 +18,13 @@ func device(path string) (uint64, error) {
 		return 0, nil
 	}
 	return uint64(stat.Dev), nil //nolint:unconvert // int32 on some systems
+}
+
+// userOf is the user id that a file belongs to, where the system tells.
+func userOf(info fs.FileInfo) (uid int, known bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(stat.Uid), true
 }

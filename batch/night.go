@@ -79,6 +79,7 @@ type Night struct {
 	ranges     map[string]*panRange
 	maker      *issue.Maker
 	ownKey     *bureau.Key
+	former     []*bureau.Key // ours of before, see formerkeys.go
 	marks      *marks
 	zone       *time.Location
 	who        string

@@ -38,6 +38,16 @@ type Options struct {
 	Random     io.Reader
 	Progress   func(stage string, done, total int64)
 	Checkpoint func(point string)
+	// UserID is the account that the process works as; nil: its effective user id.
+	UserID func() int
+}
+
+// privilege is who works, and whether the workspace is to change.
+func (o Options) privilege() privilege {
+	if o.UserID == nil {
+		return privilege{uid: os.Geteuid(), change: o.Lock}
+	}
+	return privilege{uid: o.UserID(), change: o.Lock}
 }
 
 // SetupError is a mistake of the configuration or of the keys it names: exit code 2, nothing was done.
@@ -59,13 +69,16 @@ func productOf(sortKey string) string {
 	return product
 }
 
-// Open loads a workspace and checks all that a night stands on, keys and check
-// values included, before it touches anything; card keys in tokens and modules
+// Open loads a workspace and checks all that a night stands on, rights of files
+// first, keys and check values included, before it touches anything; card keys in tokens and modules
 // are left to [Night.Run]. Errors: [SetupError],
 // [ErrLocked], [ledger.ErrBehind] for a ledger that is an older copy.
 func Open(ctx context.Context, dir string, o Options) (*Night, error) {
 	n, err := newNight(dir, o)
 	if err != nil {
+		return nil, err
+	}
+	if err := n.allowed(o.privilege()); err != nil {
 		return nil, err
 	}
 	if err := n.openKeys(ctx); err != nil {
@@ -148,7 +161,7 @@ func (n *Night) openKeys(ctx context.Context) error {
 	if n.ownKey, err = bureau.ReadPrivateKey(n.Resolve(n.Config.Keys.SigningKey), passphrase, n.Config.Keys.Fingerprint, n.Now()); err != nil {
 		return &SetupError{err}
 	}
-	return nil
+	return n.openFormerKeys()
 }
 
 func (n *Night) passphrase() ([]byte, error) {
@@ -266,6 +279,10 @@ func (n *Night) recipients() []string {
 }
 
 // recipientKey reads a recipient's pinned key; an expired, revoked, weak or wrong one is an error and no file is made.
+// An escrow key that is not usable is one too.
 func (n *Night) recipientKey(r config.Recipient) (*bureau.Key, error) {
+	if _, err := n.escrowKey(r); err != nil {
+		return nil, err
+	}
 	return bureau.ReadPublicKey(n.Resolve(r.PGP.KeyFile), r.PGP.Fingerprint, n.Now())
 }

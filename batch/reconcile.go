@@ -145,6 +145,9 @@ func (n *Night) keys() []report.Key {
 			k.Expires = &end
 		}
 		list = append(list, k)
+		if r.PGP.Escrow.KeyFile != "" {
+			list = append(list, n.escrowLine(name, r))
+		}
 	}
 	return list
 }

@@ -17,7 +17,6 @@ import (
 
 	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
-	"reemboss/bureau"
 )
 
 // place puts a return file that is done with into returns/<bureau>/, or into
@@ -135,7 +134,7 @@ func (n *Night) heldBytes(file *ledger.ReturnFile, read func(io.Reader) error) e
 		return &heldError{err}
 	}
 	defer f.Close()
-	came, verdict := bureau.Open(f, n.ownKey, []*bureau.Key{n.ownKey})
+	came, verdict := n.openForUs(f, n.ours())
 	sum := sha256.New()
 	came = io.TeeReader(came, sum)
 	given := read(came)

@@ -177,7 +177,7 @@ func (r *returnReader) open(ctx context.Context, file *ledger.ReturnFile, read f
 			trouble = wholeTrouble(read(head))
 			return nil
 		}
-		clear, verdict := bureau.Open(head, n.ownKey, signers)
+		clear, verdict := n.openForUs(head, signers)
 		shape := read(clear)
 		_, _ = io.Copy(io.Discard, clear) // to its end: the signature stands there; what is wrong the verdict says
 		signer, err := verdict()
@@ -242,7 +242,7 @@ func (n *Night) returnSigner(name string) (*bureau.Key, error) {
 	if s := b.Returns.Signer; s.KeyFile != "" {
 		return bureau.ReadPublicKey(n.Resolve(s.KeyFile), s.Fingerprint, n.Now())
 	}
-	return n.recipientKey(b.Recipient)
+	return bureau.ReadPublicKey(n.Resolve(b.PGP.KeyFile), b.PGP.Fingerprint, n.Now())
 }
 
 // applyHeld applies every held file, the oldest first.

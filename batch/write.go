@@ -36,6 +36,9 @@ type head struct {
 	Key      string      `json:"recipient_key"` // armoured public key
 	Compress bool        `json:"compress,omitempty"`
 	PINs     *pinHead    `json:"pins,omitempty"` // of a PIN file
+	// The second key that the file is encrypted to, likewise (escrow.go); "" for none.
+	EscrowKey         string `json:"escrow_key,omitempty"`
+	EscrowFingerprint string `json:"escrow_fingerprint,omitempty"`
 }
 
 // write plans and writes a sealed file for each recipient whose orders wait.
@@ -203,6 +206,9 @@ func (n *Night) plan(ctx context.Context, f ledger.BureauFile, h head, key *bure
 	h.Layout.Reference = fmt.Sprintf("%s-%06d", f.Recipient, f.Sequence)
 	f.State, f.RunID, f.PlannedAt = ledger.Planned, n.run.ID, at
 	f.RecipientKey, f.SigningKey = key.Fingerprint(), n.ownKey.Fingerprint()
+	if err := n.freezeEscrow(&h, f.Recipient); err != nil {
+		return f, fmt.Errorf("plan %s: %w", f.Name, err)
+	}
 	if f.Head, err = json.Marshal(h); err != nil {
 		return f, fmt.Errorf("keep the plan of %s: %w", f.Name, err)
 	}
@@ -393,12 +399,13 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 	if err := json.Unmarshal(f.Head, &h); err != nil {
 		return n.unwritten(ctx, f, fmt.Sprintf("its plan cannot be read: %v", err))
 	}
-	key, err := n.plannedKey(f, h)
+	keys, err := n.plannedKeys(f, h)
 	if err != nil {
 		return n.unwritten(ctx, f, err.Error())
 	}
-	if f.SigningKey != n.ownKey.Fingerprint() {
-		return n.unwritten(ctx, f, fmt.Sprintf("its plan names our signing key %s, which is not the configured one; put it back until the file is written", f.SigningKey))
+	signer := n.signerOf(f.SigningKey)
+	if signer == nil {
+		return n.unwritten(ctx, f, fmt.Sprintf("its plan names our signing key %s, which is neither the configured one nor a former one that may still sign; put it into keys.former until the file is written", f.SigningKey))
 	}
 	path := filepath.Join(n.Outbox(f.Recipient), f.Name)
 	if f.Recipient == config.PINRecipient {
@@ -419,7 +426,7 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 	err = n.withTwin(f, func(twin io.Writer) error {
 		return durable.Write(path, func(w io.Writer) error {
 			counted := &countingWriter{w: io.MultiWriter(w, sealedSum)}
-			err := n.seal(counted, f, h, key, func(clear io.Writer) error { return text.write(clear, twin) })
+			err := n.seal(counted, f, h, keys, signer, func(clear io.Writer) error { return text.write(clear, twin) })
 			size = counted.n
 			n.at("write/sealed") // all bytes are there, under no name yet
 			if err == nil && hex.EncodeToString(text.planned.Sum(nil)) != f.PlainDigest {
@@ -456,24 +463,9 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 	return n.placePINFile(f)
 }
 
-// plannedKey is the key that the plan froze. Where that copy has expired, the
-// configured one serves if it is the same key, prolonged.
-func (n *Night) plannedKey(f ledger.BureauFile, h head) (*bureau.Key, error) {
-	key, err := bureau.ParsePublicKey([]byte(h.Key), "the key that the plan of "+f.Name+" froze", f.RecipientKey, n.Now())
-	if err == nil {
-		return key, nil
-	}
-	if r, missing := n.recipient(f.Recipient); missing == nil {
-		if key, newer := bureau.ReadPublicKey(n.Resolve(r.PGP.KeyFile), f.RecipientKey, n.Now()); newer == nil {
-			return key, nil
-		}
-	}
-	return nil, err
-}
-
-// seal puts what fill writes into one PGP message to the recipient, signed by us.
-func (n *Night) seal(w io.Writer, f ledger.BureauFile, h head, key *bureau.Key, fill func(io.Writer) error) error {
-	sealed, err := bureau.Seal(w, bureau.Sealing{To: []*bureau.Key{key}, Signer: n.ownKey,
+// seal puts what fill writes into one PGP message to the recipient (and the escrow key), signed by us.
+func (n *Night) seal(w io.Writer, f ledger.BureauFile, h head, keys []*bureau.Key, signer *bureau.Key, fill func(io.Writer) error) error {
+	sealed, err := bureau.Seal(w, bureau.Sealing{To: keys, Signer: signer,
 		FileName: strings.TrimSuffix(f.Name, ".pgp"), Time: f.PlannedAt, Compress: h.Compress, Rand: n.Random})
 	if err != nil {
 		return err

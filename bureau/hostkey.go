@@ -20,10 +20,13 @@ func KnownHostsLine(host string, port int, key ssh.PublicKey) string {
 	return knownhosts.Line([]string{net.JoinHostPort(host, strconv.Itoa(port))}, key)
 }
 
-// FetchHostKey asks the server of s for its host key and logs in nowhere.
-// The key is as trustworthy as the network: its fingerprint must be compared
-// with the bureau's by another way before it is pinned.
+// FetchHostKey asks the server of s for its best host key, see [FetchHostKeys].
 func FetchHostKey(ctx context.Context, s Settings) (ssh.PublicKey, error) {
+	return fetchHostKey(ctx, s, slices.Concat(hostKeyFamilies...))
+}
+
+// fetchHostKey asks for a host key of some kinds.
+func fetchHostKey(ctx context.Context, s Settings, algorithms []string) (ssh.PublicKey, error) {
 	s = s.withDefaults()
 	var key ssh.PublicKey
 	stop := errors.New("only the host key was asked for")
@@ -36,7 +39,7 @@ func FetchHostKey(ctx context.Context, s Settings) (ssh.PublicKey, error) {
 	_, _, _, err = ssh.NewClientConn(conn, s.address(), &ssh.ClientConfig{
 		User:              s.User,
 		Config:            ssh.Config{Ciphers: s.Ciphers},
-		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256},
+		HostKeyAlgorithms: algorithms,
 		HostKeyCallback: func(_ string, _ net.Addr, k ssh.PublicKey) error {
 			key = k
 			return stop
@@ -133,7 +136,7 @@ func (c *hostKeyCheck) explain(key ssh.PublicKey, err error) *Error {
 	case len(c.known) == 0:
 		e.Class = Operator
 		e.What = fmt.Sprintf("the host is not in known_hosts; it shows the key %s", shown)
-		e.Do = "compare that fingerprint with the one the bureau gave you, then put the host's line into known_hosts (ssh-keyscan prints it)"
+		e.Do = "compare that fingerprint with the one the bureau gave you, then reemboss bureau pin-host BUREAU --fingerprint " + ssh.FingerprintSHA256(key)
 	default:
 		var want []string
 		for _, k := range c.known {

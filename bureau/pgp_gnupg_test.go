@@ -31,6 +31,25 @@ func TestGnuPGSeesTheFormThatEveryVersionReads(t *testing.T) {
 	}
 }
 
+// A file for a recipient and an escrow key opens in GnuPG with either private key alone, and with no third one.
+func TestGnuPGOpensWithEitherKeyAlone(t *testing.T) {
+	issuer, alpha, safe, other := testKey(t, "issuer"), testKey(t, "alpha"), testKey(t, "safe"), testKey(t, "other")
+	message := sealed(t, Sealing{To: []*Key{alpha, safe}, Signer: issuer, FileName: "x.xml", Time: keyTime}, []byte("record"))
+	for name, key := range map[string]*Key{"the recipient's": alpha, "the escrow key": safe} {
+		home := gpgHome(t)
+		home.importKey(t, key, true)
+		home.importKey(t, issuer, false)
+		clear, status := home.decrypt(t, message)
+		if string(clear) != "record" || !strings.Contains(status, "GOODSIG") {
+			t.Errorf("%s: gpg got %d bytes:\n%s", name, len(clear), status)
+		}
+	}
+	r, _ := Open(bytes.NewReader(message), other, nil)
+	if n, _ := io.Copy(io.Discard, r); n != 0 {
+		t.Errorf("a third key got %d bytes", n)
+	}
+}
+
 // key makes a key with GnuPG and exports its public half.
 func (g gnupg) key(t *testing.T, name, primary, subkey, expire string) (path, fingerprint string) {
 	t.Helper()

@@ -182,14 +182,18 @@ func ReadPublicKey(path, fingerprint string, now time.Time) (*Key, error) {
 // comes in. The file must be 0600 or stricter. passphrase is ignored when the key is
 // not locked; fingerprint may be "" where the file holds one key only.
 func ReadPrivateKey(path string, passphrase []byte, fingerprint string, now time.Time) (*Key, error) {
-	content, err := readKeyFile(path)
+	content, err := readPrivateFile(path)
 	if err != nil {
 		return nil, err
 	}
-	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
-		return nil, &KeyError{Kind: KeyExposed, Path: path, Detail: fmt.Sprintf(
-			"its mode is %#o and others may read it; chmod 600 it, and replace the key if they may have", info.Mode().Perm())}
+	entity, err := privateEntity(content, path, passphrase, fingerprint)
+	if err != nil {
+		return nil, err
 	}
+	return newKey(entity, path, now, forSigning)
+}
+
+func privateEntity(content []byte, path string, passphrase []byte, fingerprint string) (*openpgp.Entity, error) {
 	entity, err := pinned(content, path, fingerprint)
 	if err != nil {
 		return nil, err
@@ -198,10 +202,34 @@ func ReadPrivateKey(path string, passphrase []byte, fingerprint string, now time
 		return nil, &KeyError{Kind: KeyNotPrivate, Path: path, Fingerprint: fingerprintOf(entity),
 			Detail: "the file holds the public half only; name the file with the private key"}
 	}
-	if err := unlock(entity, path, passphrase); err != nil {
+	return entity, unlock(entity, path, passphrase)
+}
+
+// ReadFormerKey reads a key of ours that another one replaced: it still opens
+// what was sealed to it, and says whether we signed something, also after it
+// expired. File, passphrase and fingerprint are as for [ReadPrivateKey].
+func ReadFormerKey(path string, passphrase []byte, fingerprint string) (*Key, error) {
+	content, err := readPrivateFile(path)
+	if err != nil {
 		return nil, err
 	}
-	return newKey(entity, path, now, forSigning)
+	entity, err := privateEntity(content, path, passphrase, fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	return &Key{entity: entity}, nil
+}
+
+func readPrivateFile(path string) ([]byte, error) {
+	content, err := readKeyFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+		return nil, &KeyError{Kind: KeyExposed, Path: path, Detail: fmt.Sprintf(
+			"its mode is %#o and others may read it; chmod 600 it, and replace the key if they may have", info.Mode().Perm())}
+	}
+	return content, nil
 }
 
 func readKeyFile(path string) ([]byte, error) {

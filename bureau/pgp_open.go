@@ -22,7 +22,8 @@ var (
 	ErrBadSignature  = errors.New("the signature does not hold")
 )
 
-// Open decrypts an OpenPGP message, binary or armoured, with private. The
+// Open decrypts an OpenPGP message, binary or armoured, with private or with one
+// of former, private keys that it replaced. The
 // content is only good after the reader gave io.EOF and the verdict function
 // a nil error: until then nothing of it may have an effect.
 //
@@ -31,14 +32,15 @@ var (
 // signature is not looked at, the verdict is "" and only the modification
 // detection code was checked. A message without such a code, or one that is not
 // encrypted, is refused.
-func Open(r io.Reader, private *Key, signers []*Key) (io.Reader, func() (signer string, err error)) {
-	o := &opening{source: r, private: private, signers: signers}
+func Open(r io.Reader, private *Key, signers []*Key, former ...*Key) (io.Reader, func() (signer string, err error)) {
+	o := &opening{source: r, private: private, former: former, signers: signers}
 	return o, o.verdict
 }
 
 type opening struct {
 	source  io.Reader
 	private *Key
+	former  []*Key
 	signers []*Key
 	message *openpgp.MessageDetails
 	err     error // sticky; io.EOF at the good end
@@ -84,6 +86,9 @@ func (o *opening) begin() error {
 func (o *opening) keyring() openpgp.EntityList {
 	ring := openpgp.EntityList{}
 	for _, key := range o.signers {
+		ring = append(ring, key.entity)
+	}
+	for _, key := range o.former {
 		ring = append(ring, key.entity)
 	}
 	return append(ring, o.private.entity)

@@ -255,7 +255,7 @@ func ReadSignerKey(path, fingerprint string, now time.Time) (*Key, error) {
 	return key, nil
 }
 
-// MaySign says what keeps a key of [ReadSignerKey] from signing at now, as a [*KeyError].
+// MaySign says what keeps a key of [ReadSignerKey] or [ReadFormerKey] from signing at now, as a [*KeyError].
 func (k *Key) MaySign(now time.Time) error {
 	_, err := k.signingPart(now)
 	return err

@@ -308,6 +308,7 @@ func (c *checker) keys() {
 	c.secret("keys.passphrase", c.Keys.Passphrase, false)
 	c.need("keys.signing_key", c.Keys.SigningKey, "the file of our own PGP private key")
 	c.fingerprint("keys.fingerprint", c.Keys.Fingerprint)
+	c.formerKeys()
 }
 
 func (c *checker) secret(path string, s SecretRef, required bool) {

@@ -113,6 +113,7 @@ func (c *checker) calendar(at string, b Bureau) {
 func (c *checker) recipient(name, at string, r Recipient) {
 	c.need(join(at, "pgp.key_file"), r.PGP.KeyFile, "the file of the recipient's PGP public key, such as keys/bureaus/"+name+".asc")
 	c.fingerprint(join(at, "pgp.fingerprint"), r.PGP.Fingerprint)
+	c.escrow(join(at, "pgp"), r.PGP)
 	if c.oneOf(join(at, "delivery.method"), r.Delivery.Method, "way of delivery", SFTP, Folder) && r.Delivery.Method == SFTP {
 		c.sftp(join(at, "delivery"), r.Delivery)
 	}

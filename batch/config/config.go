@@ -451,6 +451,15 @@ type Keys struct {
 	SigningKey  string    `yaml:"signing_key"` // our PGP private key: signs what goes out, opens what comes in
 	Fingerprint string    `yaml:"fingerprint"`
 	Passphrase  SecretRef `yaml:"passphrase"` // of the PGP private key
+	// Former are our PGP keys of before: they open what was sealed to them and verify what they signed.
+	Former []FormerKey `yaml:"former"`
+}
+
+// FormerKey is a PGP private key that ours replaced. It may have expired.
+type FormerKey struct {
+	KeyFile     string    `yaml:"key_file"`
+	Fingerprint string    `yaml:"fingerprint"`
+	Passphrase  SecretRef `yaml:"passphrase"` // default: keys.passphrase
 }
 
 // SecretRef says where a secret is: in a file (0600) or in an environment variable. It is never in the configuration itself.

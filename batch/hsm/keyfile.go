@@ -182,7 +182,12 @@ func newKEK(kek []byte) (kekCipher, error) {
 }
 
 // unseal opens the content of a key file and makes the keyset ready; after an error it is as before.
-func (k *Keyset) unseal(text []byte) error {
+func (k *Keyset) unseal(text []byte) (err error) {
+	erased(func() { err = k.open(text) })
+	return err
+}
+
+func (k *Keyset) open(text []byte) error {
 	var file keyfile
 	if err := strictJSON(text, &file); err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)

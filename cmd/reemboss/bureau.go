@@ -14,6 +14,7 @@ import (
 )
 
 type bureauCommand struct {
+	PinHost  bureauPinHostCommand  `cmd:"" help:"Show a bureau's SSH host keys, and pin the one whose fingerprint the bureau told by another way."`
 	Simulate bureauSimulateCommand `cmd:"" help:"Start the simulated bureaus of the workspace and say what they receive, until interrupted."`
 }
 

@@ -247,7 +247,7 @@ func TestKnownFault_MissingSettingWritesNothing(t *testing.T) {
 		for _, name := range []string{"alpha", "beta"} {
 			w.configureBureau(name, "simulator: true", "simulator: false")
 		}
-		r := w.start(nil, "--dir", w.Dir, "run")
+		r := w.startOrdinary("--dir", w.Dir, "run") // production does nothing as root
 		if r.exit != exitPerson || !bytes.Contains(r.stderr, []byte("PGP-encrypted")) {
 			t.Fatalf("exit %d\n%s", r.exit, r.stderr)
 		}

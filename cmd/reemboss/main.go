@@ -41,7 +41,8 @@ type commands struct {
 	Card    cardCommand    `cmd:"" help:"The whole history of one card."`
 	Audit   auditCommand   `cmd:"" help:"The audit log."`
 	Report  reportCommand  `cmd:"" help:"Write the reports of a run again."`
-	Bureau  bureauCommand  `cmd:"" help:"A bureau to try against."`
+	Bureau  bureauCommand  `cmd:"" help:"A bureau's host key; a bureau to try against."`
+	Keys    keysCommand    `cmd:"" help:"The keys: what there is, whether it lasts, new ones, rotation."`
 	Config  configCommand  `cmd:"" help:"The configuration."`
 
 	Version kong.VersionFlag `help:"Print the version."`

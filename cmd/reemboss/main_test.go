@@ -1,8 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -18,14 +22,24 @@ import (
 //	REEMBOSS_KILL_AT=point    ends the process with SIGKILL at the point
 //	REEMBOSS_STOP_AT=point    sends it SIGTERM at the point and goes on
 //	REEMBOSS_PAUSE_AT=point   waits at the point until the pipe on standard input is closed
+//	REEMBOSS_UID=number       becomes this account first, where the tests run as root
 //
 // A point is a name given to Night.at, for the first time that the process comes
 // there, or "name#2" for the second.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"reemboss": program})
+	testscript.Main(m, map[string]func(){"reemboss": program, "unhardened": unhardened})
+}
+
+// unhardened is a program of the same binary that forbids itself nothing; it waits at its one point.
+func unhardened() {
+	checkpoint()("unhardened")
 }
 
 func program() {
+	if err := becomeAccount(os.Getenv("REEMBOSS_UID")); err != nil {
+		fmt.Fprintln(os.Stderr, "become an account without rights:", err)
+		os.Exit(exitFault)
+	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, checkpoint()))
 }
 
@@ -53,6 +67,43 @@ func checkpoint() func(string) {
 			_, _ = os.Stdin.Read(make([]byte, 1))
 		}
 	}
+}
+
+// becomeAccount gives up root's rights for those of a user id; it does nothing where there are none to give up.
+func becomeAccount(uid string) error {
+	if uid == "" || os.Geteuid() != 0 {
+		return nil
+	}
+	id, err := strconv.Atoi(uid)
+	if err != nil {
+		return err
+	}
+	return errors.Join(syscall.Setgroups(nil), syscall.Setgid(id), syscall.Setuid(id))
+}
+
+// nobody is an account that owns nothing else (Debian's nobody).
+const nobody = 65534
+
+// giveAway makes everything below dir nobody's, and lets that account find it; as any other account than root it does nothing.
+func giveAway(dir string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	for above := dir; above != filepath.Dir(above); above = filepath.Dir(above) {
+		info, err := os.Stat(above)
+		if err == nil && info.Mode().Perm()&0o001 == 0 {
+			err = os.Chmod(above, info.Mode().Perm()|0o011)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, nobody, nobody)
+	})
 }
 
 // pointName is name for the first time, name#2 for the second …

@@ -55,6 +55,12 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(env.WorkDir, "cards.csv"), []byte(text), 0o600)
 		},
 		Cmds: scriptCommands,
+		Condition: func(name string) (bool, error) {
+			if name != "root" {
+				return false, fmt.Errorf("unknown condition %s", name)
+			}
+			return os.Geteuid() == 0, nil
+		},
 	})
 }
 
@@ -80,6 +86,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"exitcode":  exitCodeIs,
 	"interrupt": interrupt,
 	"growing":   growing,
+	"ordinary":  ordinary,
 	"lock":      holdLock,
 	"expand":    expandFiles,
 	"answer":    answerFile,
@@ -114,6 +121,16 @@ func (s scriptTB) Errorf(format string, args ...any) { s.ts.Fatalf(format, args.
 // scriptWorkspace is the workspace of the script: REEMBOSS_DIR.
 func scriptWorkspace(ts *testscript.TestScript) *workspace {
 	return &workspace{Workspace: batch.Workspace{Dir: ts.MkAbs(ts.Getenv("REEMBOSS_DIR"))}, tb: scriptTB{ts: ts}}
+}
+
+// ordinary: from here on the program works as an account without root's rights, which owns everything of the script
+// (said again, also what was made since). Where the tests are not run by root it does so anyway.
+//
+//	ordinary
+func ordinary(ts *testscript.TestScript, neg bool, args []string) {
+	wantArgs(ts, neg, args, 0, "ordinary")
+	ts.Check(giveAway(ts.Getenv("WORK")))
+	ts.Setenv("REEMBOSS_UID", strconv.Itoa(nobody))
 }
 
 func wantArgs(ts *testscript.TestScript, neg bool, args []string, least int, usage string) {

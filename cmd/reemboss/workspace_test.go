@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -193,6 +194,15 @@ func (w *workspace) start(env []string, args ...string) ended {
 	cmd, out, complaints := w.command(env, args...)
 	err := cmd.Run()
 	return w.ended(cmd, err, out, complaints)
+}
+
+// startOrdinary is start as an account without root's rights, to which the workspace then belongs.
+func (w *workspace) startOrdinary(args ...string) ended {
+	w.tb.Helper()
+	if err := giveAway(filepath.Dir(w.Dir)); err != nil {
+		w.tb.Fatal(err)
+	}
+	return w.start([]string{"REEMBOSS_UID=" + strconv.Itoa(nobody)}, args...)
 }
 
 func (w *workspace) command(env []string, args ...string) (cmd *exec.Cmd, out, complaints *bytes.Buffer) {
