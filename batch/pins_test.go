@@ -66,7 +66,7 @@ func (b *bench) pinKey() string { return filepath.Join(b.Simulator("pins"), "key
 
 // replaced asks for count new numbers of visa-classic (reason 3), and for a
 // damaged card of it and a lost mc-gold, which need no new PIN.
-func (b *bench) replaced(count int) {
+func (b *bench) replacedCards(count int) {
 	b.Helper()
 	var cards, asked strings.Builder
 	cards.WriteString("card_id,customer_id,status,pan,psn,program_id,product,expiry,printed_name,address_line1,city,postcode,country\n")
@@ -90,7 +90,7 @@ func (b *bench) replaced(count int) {
 }
 
 // opened gives the clear text of a sealed file, its signature held against ours.
-func (b *bench) opened(path, key string) []byte {
+func (b *bench) openedText(path, key string) []byte {
 	b.Helper()
 	private, err := bureau.ReadPrivateKey(key, nil, "", b.now)
 	if err != nil {
@@ -168,7 +168,7 @@ func (b *bench) newPINs(count int) map[string]string {
 		if f.State != ledger.Sent || f.Sequence != int64(i+1) {
 			b.Errorf("%s, number %d, is %s", f.Name, f.Sequence, f.State)
 		}
-		text := b.opened(b.Path("outbox", "pins", f.Name), b.pinKey())
+		text := b.openedText(b.Path("outbox", "pins", f.Name), b.pinKey())
 		digest := n.keyset.NewDigest("file")
 		digest.Write(text)
 		if hex.EncodeToString(digest.Sum(nil)) != f.PlainDigest {
@@ -245,7 +245,7 @@ func TestANightMakesPINsForNewNumbers(t *testing.T) {
 			if err := CheckConfig(t.Context(), b.Dir, Options{Log: zerolog.Nop()}); err != nil {
 				t.Fatalf("config check: %v", err)
 			}
-			b.replaced(count)
+			b.replacedCards(count)
 			r := b.run()
 			if r.Accepted != int64(count+2) || r.Exit != 0 || r.PINsWritten != int64(count) || r.PINsDue != 0 || r.PINsWaiting != 0 || len(r.PINFiles) != 1 {
 				t.Fatalf("accepted %d, exit %d, PINs written %d, due %d, waiting %d, files %v; %v", r.Accepted, r.Exit, r.PINsWritten, r.PINsDue, r.PINsWaiting, r.PINFiles, r.NeedsPerson)
@@ -294,7 +294,7 @@ func TestPINsOfAnotherLengthAndFormat(t *testing.T) {
 	}
 	t.Cleanup(sim.Close)
 	b.rewrite(`(?m)^  addresses: .*$`, "  addresses: ['"+address+"']")
-	b.replaced(5)
+	b.replacedCards(5)
 	if r := b.run(); r.Exit != 0 {
 		t.Fatalf("exit %d: %v", r.Exit, r.NeedsPerson)
 	}
@@ -319,7 +319,7 @@ func TestPINsAreInThePINFileOnly(t *testing.T) {
 	t.Cleanup(sim.Close)
 	b.rewrite(`(?m)^  addresses: .*$`, "  addresses: ['"+address+"']")
 	const count = 8
-	b.replaced(count)
+	b.replacedCards(count)
 	var log bytes.Buffer
 	if r := b.run(func(n *Night) { n.Log = zerolog.New(zerolog.SyncWriter(&log)).Level(zerolog.TraceLevel) }); r.Exit != 0 {
 		t.Fatalf("exit %d: %v", r.Exit, r.NeedsPerson)
@@ -333,7 +333,7 @@ func TestPINsAreInThePINFileOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.Close()
-	for _, row := range b.rowsOf(b.opened(b.Path("outbox", "pins", files[0].Name), b.pinKey())) {
+	for _, row := range b.rowsOf(b.openedText(b.Path("outbox", "pins", files[0].Name), b.pinKey())) {
 		number, pin := numbers[row["uid"]], pins[row["uid"]]
 		block, err := hex.DecodeString(row["pin_block"])
 		if err != nil {
@@ -360,7 +360,7 @@ func TestPINsAreInThePINFileOnly(t *testing.T) {
 		if len(paths) != 1 {
 			t.Fatalf("%s: %v", of.pattern, paths)
 		}
-		places["inside "+paths[0]] = b.opened(paths[0], of.key)
+		places["inside "+paths[0]] = b.openedText(paths[0], of.key)
 	}
 	for place, content := range places {
 		for i, secret := range secrets {
@@ -375,14 +375,14 @@ func TestPINsAreInThePINFileOnly(t *testing.T) {
 func TestThePINFileIsLinkedByUID(t *testing.T) {
 	b := newBench(t)
 	b.makesPINs(nil)
-	b.replaced(3)
+	b.replacedCards(3)
 	b.run()
 	paths, _ := filepath.Glob(b.Path("outbox/card-system/*"))
 	numbers := map[string]string{}
-	for _, row := range b.rowsOf(b.opened(paths[0], filepath.Join(b.Simulator("card-system"), "keys", "card-system.pgp"))) {
+	for _, row := range b.rowsOf(b.openedText(paths[0], filepath.Join(b.Simulator("card-system"), "keys", "card-system.pgp"))) {
 		numbers[row["uid"]] = row["pan"]
 	}
-	for _, row := range b.rowsOf(b.opened(b.Path("outbox", "pins", b.pinFiles()[0].Name), b.pinKey())) {
+	for _, row := range b.rowsOf(b.openedText(b.Path("outbox", "pins", b.pinFiles()[0].Name), b.pinKey())) {
 		if _, err := payshieldtest.OpenPINBlock(zonePair, row["pin_block"], numbers[row["uid"]]); err != nil {
 			t.Errorf("order %s with the number that the card system has: %v", row["uid"], err)
 		}
@@ -397,7 +397,7 @@ func TestWithoutTheCapabilityTheResultSaysThatThePINIsDue(t *testing.T) {
 	if err := CheckConfig(t.Context(), b.Dir, Options{Log: zerolog.New(&log)}); err != nil || !strings.Contains(log.String(), "new_pin is true for visa-classic") {
 		t.Errorf("config check: %v, log %s", err, log.String())
 	}
-	b.replaced(3)
+	b.replacedCards(3)
 	r := b.run()
 	if r.Exit != 0 || r.PINsDue != 3 || r.PINsWritten != 0 || len(r.PINFiles) != 0 || !strings.Contains(strings.Join(r.Notes, " "), "3 new PINs are due") {
 		t.Errorf("exit %d, PINs due %d, written %d, files %v, notes %v", r.Exit, r.PINsDue, r.PINsWritten, r.PINFiles, r.Notes)
@@ -433,7 +433,7 @@ func TestThePINFileKilledAtEachPoint(t *testing.T) {
 		t.Run(c.point, func(t *testing.T) {
 			b := newBench(t)
 			b.makesPINs(nil)
-			b.replaced(7)
+			b.replacedCards(7)
 			if !b.runKilledAt(c.point, c.visit) {
 				t.Fatal("the point was never passed")
 			}
@@ -476,7 +476,7 @@ func TestAModuleThatDiesWhilePINsAreMade(t *testing.T) {
 		t.Run(command, func(t *testing.T) {
 			b := newBench(t)
 			b.makesPINs(nil)
-			b.replaced(count)
+			b.replacedCards(count)
 			var made atomic.Int64
 			var sim *payshieldtest.Simulator
 			ready := make(chan struct{})
@@ -523,7 +523,7 @@ func TestAModuleThatRefusesPINs(t *testing.T) {
 		}
 		return payshieldtest.Fault{}
 	})
-	b.replaced(4)
+	b.replacedCards(4)
 	r := b.run()
 	if r.Exit != 4 || r.PINsWaiting != 4 {
 		t.Fatalf("exit %d, PINs waiting %d", r.Exit, r.PINsWaiting)
@@ -545,7 +545,7 @@ func TestAModuleThatLiesAboutPINsReleasesNone(t *testing.T) {
 		}
 		return payshieldtest.Fault{}
 	}, nil)
-	b.replaced(5)
+	b.replacedCards(5)
 	r := b.run()
 	if r.Exit != 4 || r.PINsWaiting != 5 || !strings.Contains(r.NeedsPerson[0].Why, "another PVV than a moment ago") {
 		t.Fatalf("exit %d, PINs waiting %d: %v", r.Exit, r.PINsWaiting, r.NeedsPerson)
@@ -567,7 +567,7 @@ func TestAPINKeyThatIsNotAsConfiguredStopsTheRunBeforeAnyCard(t *testing.T) {
 			b := newBench(t)
 			b.makesPINs(nil)
 			b.rewrite(key+`: "[0-9A-F]{6}"`, key+`: "000000"`)
-			b.replaced(1)
+			b.replacedCards(1)
 			err := b.stops()
 			var mistake *SetupError
 			if !errors.As(err, &mistake) || !errors.Is(err, payshield.ErrPINKey) {
@@ -595,7 +595,7 @@ func TestAPINKeyThatIsNotAsConfiguredStopsTheRunBeforeAnyCard(t *testing.T) {
 func TestAPlannedPINFileWaitsForItsKeys(t *testing.T) {
 	b := newBench(t)
 	b.makesPINs(nil)
-	b.replaced(3)
+	b.replacedCards(3)
 	if !b.runKilledAt("write/planned", 3) {
 		t.Fatal("the point was never passed")
 	}
@@ -624,7 +624,7 @@ func TestAPlannedPINFileWaitsForItsKeys(t *testing.T) {
 func TestAPINFileIsSentAgainAsTheSameBytes(t *testing.T) {
 	b := newBench(t)
 	sim := b.makesPINs(nil)
-	b.replaced(2)
+	b.replacedCards(2)
 	b.run()
 	path := b.Path("outbox", "pins", b.pinFiles()[0].Name)
 	before, err := os.ReadFile(path)
@@ -672,7 +672,7 @@ func TestPINFilesGoBySFTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.configure("  # delivery: {method: folder}\n\n# Who signs", fmt.Sprintf("  delivery: {method: sftp, host: 127.0.0.1, port: %d, user: reemboss, key_file: keys/ssh_ed25519, known_hosts: keys/known_pins}\n\n# Who signs", port))
-	b.replaced(4)
+	b.replacedCards(4)
 	if r := b.run(); r.Exit != 0 || len(r.PINFiles) != 1 || r.PINFiles[0].State != ledger.Sent {
 		t.Fatalf("exit %d: %v %v", r.Exit, r.PINFiles, r.NeedsPerson)
 	}
@@ -687,7 +687,7 @@ func TestPINFilesGoBySFTP(t *testing.T) {
 func TestTheCardFileCarriesNoPINBlock(t *testing.T) {
 	b := newBench(t)
 	b.makesPINs(nil)
-	b.replaced(2)
+	b.replacedCards(2)
 	b.run()
 	f := b.plan()
 	n := b.open()
