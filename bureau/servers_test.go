@@ -3,6 +3,7 @@ package bureau
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -104,10 +105,15 @@ func startLSH(t *testing.T) *farSide {
 // serveProgram is one connection of one session whose SFTP program speaks for.
 func serveProgram(raw net.Conn, config *ssh.ServerConfig, program string) {
 	defer func() { _ = raw.Close() }()
-	_, channels, requests, err := ssh.NewServerConn(raw, config)
+	conn, channels, requests, err := ssh.NewServerConn(raw, config)
 	if err != nil {
 		return
 	}
+	gone, end := context.WithCancel(context.Background())
+	go func() {
+		_ = conn.Wait()
+		end()
+	}()
 	go ssh.DiscardRequests(requests)
 	for channel := range channels {
 		accepted, asked, err := channel.Accept()
@@ -121,7 +127,9 @@ func serveProgram(raw net.Conn, config *ssh.ServerConfig, program string) {
 			}
 		}
 		go ssh.DiscardRequests(asked)
-		cmd := exec.Command(program)
+		// It spins for ever where a connection is cut in the middle: it is ended with the connection, and
+		// its processor time is limited for the case that nobody is left to end it.
+		cmd := exec.CommandContext(gone, "/bin/sh", "-c", `ulimit -t 10; exec "$0"`, program)
 		cmd.Stdin, cmd.Stdout = accepted, accepted
 		_ = cmd.Run()
 		_ = accepted.Close()

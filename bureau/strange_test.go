@@ -71,7 +71,7 @@ func TestFileThatVanishesRightAfterItsUploadIsNotSentAgain(t *testing.T) {
 // sshd with ClientAliveInterval keeps a connection alive whose SFTP server hangs.
 func TestServerThatHangsAndIsKeptAliveIsALostConnection(t *testing.T) {
 	strangely(t, Intent, func(*nearSide) Faults {
-		return Faults{KeepAlive: 15 * time.Second, BeforeOpen: func(string) error { time.Sleep(1000 * time.Hour); return ErrHangUp }}
+		return Faults{KeepAlive: 15 * time.Second, BeforeOpen: func(string) error { time.Sleep(10 * time.Hour); return ErrHangUp }}
 	}, func(t *testing.T, _ *nearSide, o outcome) {
 		wantClass(t, o.err, BureauPassing, nil)
 	})
