@@ -204,3 +204,14 @@ var runAsyncSSH = sync.OnceValues(func() (*asyncSSH, error) {
 	s.addr = strings.TrimSpace(line)
 	return s, nil
 })
+
+func TestNamesWithSpacesAndLetters(t *testing.T) {
+	onEachServer(t, func(t *testing.T, side *farSide) {
+		for _, name := range []string{"alpha 01 (2).xml.pgp", "Zürich.pgp", "a'b\"c*?.pgp", "-rf.pgp", ".hidden.pgp"} {
+			f := outboxFile(t, name, 5000)
+			mustDeliver(t, side, f, Written, false, newHistory(t, Written))
+			side.holds(t, name, f)
+			side.lacks(t, name+".part")
+		}
+	})
+}
