@@ -155,7 +155,7 @@ func (d *delivery) upload(ctx context.Context) error {
 	if err := d.remote.write(d.temporary(), &d.file); err != nil {
 		return err
 	}
-	if err := d.checkTemporary(); err != nil {
+	if err := d.checkTemporary(ctx); err != nil {
 		return err
 	}
 	d.fresh = true
@@ -176,7 +176,7 @@ func (d *delivery) lookBefore(ctx context.Context) (done bool, err error) {
 }
 
 // checkTemporary compares what the server has with what was sent.
-func (d *delivery) checkTemporary() error {
+func (d *delivery) checkTemporary(ctx context.Context) error {
 	seen, err := d.remote.look(d.temporary(), &d.file, d.session.settings.ReadBack)
 	if err != nil {
 		return err
@@ -188,9 +188,7 @@ func (d *delivery) checkTemporary() error {
 		e.Do = "ask the bureau for a full disk, a quota or a filter if it lasts"
 		return e
 	case seen == absent:
-		e.What = d.temporary() + " is gone right after the upload"
-		e.Do = "ask the bureau to leave files with the suffix " + d.session.settings.TempSuffix + " alone"
-		return e
+		return d.vanished(ctx)
 	case d.session.settings.ReadBack && seen != verified:
 		e.Class = BureauLasting
 		e.What = "the server does not let us read back " + d.temporary()
@@ -199,6 +197,20 @@ func (d *delivery) checkTemporary() error {
 	}
 	d.compared(seen)
 	return nil
+}
+
+// vanished is for a temporary file that the server took whole, to its close, and that is gone a moment
+// later: the bureau took it, or its server renames by itself. Sending it again might make its cards twice.
+func (d *delivery) vanished(ctx context.Context) error {
+	seen, err := d.remote.look(d.final(), &d.file, d.session.settings.ReadBack)
+	if err != nil {
+		seen = other
+	}
+	what := d.temporary() + " is gone right after its upload"
+	if seen != absent {
+		what += ", " + describe(d.final(), seen)
+	}
+	return d.stay(ctx, what+" (a bureau must leave names that end in "+d.session.settings.TempSuffix+" alone)")
 }
 
 // startRename makes sure that the rename is right, records that it may happen, and asks for it.
@@ -252,7 +264,12 @@ func (d *delivery) settle(ctx context.Context) error {
 	case finalNameTaken:
 		return d.back(ctx, d.nameTaken())
 	}
-	undecided := d.undecided(fmt.Sprintf("%s, %s", describe(d.final(), final), describe(d.temporary(), temporary)))
+	return d.stay(ctx, fmt.Sprintf("%s, %s", describe(d.final(), final), describe(d.temporary(), temporary)))
+}
+
+// stay records UNDECIDED, with what was seen.
+func (d *delivery) stay(ctx context.Context, seen string) error {
+	undecided := d.undecided(seen)
 	if err := d.record(ctx, Undecided, Evidence{Size: d.file.Size}, undecided.Error()); err != nil {
 		return err
 	}

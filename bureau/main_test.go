@@ -25,6 +25,13 @@ import (
 type farSide struct {
 	settings Settings
 	incoming string // its folder on this disk
+	habits   habits
+}
+
+// habits are what a real server does otherwise than the rest (docs/delivery.md, "Servers tried").
+type habits struct {
+	replaces     bool // its plain rename replaces a file; only our looks before it guard a name
+	showsTargets bool // asked for a link's own attributes, it tells those of the file behind it
 }
 
 // servers are all of them. Each call of start gives a fresh one.
@@ -34,6 +41,9 @@ var servers = []struct {
 }{
 	{"simulator", func(t *testing.T) *farSide { side, _ := startSimulator(t, Faults{}); return side }},
 	{"openssh", func(t *testing.T) *farSide { return startOpenSSH(t) }},
+	{"proftpd", startProFTPD},
+	{"asyncssh", startAsyncSSH},
+	{"lsh", startLSH},
 }
 
 func onEachServer(t *testing.T, test func(t *testing.T, side *farSide)) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -166,14 +167,38 @@ func newLink(ctx context.Context, s Settings) (*link, error) {
 		_ = l.ssh.Wait()
 		close(l.over)
 	}()
-	l.sftp, err = sftp.NewClient(l.ssh,
-		sftp.MaxConcurrentRequestsPerFile(s.Concurrency), sftp.UseFstat(true))
-	if err != nil {
+	if l.sftp, err = l.subsystem(s.Concurrency); err != nil {
 		_ = l.ssh.Close()
 		return nil, subsystemError(s, err)
 	}
 	_ = raw.SetDeadline(time.Time{})
 	return l, nil
+}
+
+// subsystem starts SFTP in a session of its own, whose bytes are the sign of life that watch
+// waits for: a server that only answers on the SSH level, sshd with ClientAliveInterval say, is silent.
+func (l *link) subsystem(concurrency int) (*sftp.Client, error) {
+	session, err := l.ssh.NewSession()
+	if err != nil {
+		return nil, err
+	}
+	in, err := session.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := session.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	remarks, err := session.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	go func() { _, _ = io.Copy(io.Discard, remarks) }() // unread they would fill the window
+	if err := session.RequestSubsystem("sftp"); err != nil {
+		return nil, err
+	}
+	return sftp.NewClientPipe(heard{out, l.conn}, spoken{in, l.conn}, sftp.MaxConcurrentRequestsPerFile(concurrency), sftp.UseFstat(true))
 }
 
 func dial(ctx context.Context, s Settings) (net.Conn, error) {
@@ -252,7 +277,7 @@ func (l *link) watch(ctx context.Context) (release func()) {
 	}
 }
 
-// watchedConn fails when nothing moves for the idle time while it is armed.
+// watchedConn fails when no byte of SFTP moves for the idle time while it is armed.
 // Between two files it is not: a connection may rest.
 type watchedConn struct {
 	net.Conn
@@ -272,18 +297,30 @@ func (c *watchedConn) arm(on bool) {
 	}
 }
 
-func (c *watchedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+// heard is what the server says by SFTP.
+type heard struct {
+	io.Reader
+	conn *watchedConn
+}
+
+func (h heard) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
 	if n > 0 {
-		c.alive()
+		h.conn.alive()
 	}
 	return n, err
 }
 
-func (c *watchedConn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
+// spoken is what we say by SFTP.
+type spoken struct {
+	io.WriteCloser
+	conn *watchedConn
+}
+
+func (s spoken) Write(p []byte) (int, error) {
+	n, err := s.WriteCloser.Write(p)
 	if n > 0 {
-		c.alive()
+		s.conn.alive()
 	}
 	return n, err
 }

@@ -160,12 +160,17 @@ func (s *Simulator) Start(ctx context.Context, addr string) error {
 	if err != nil {
 		return fmt.Errorf("simulated bureau %s: %w", s.config.Name, err)
 	}
+	s.serveOn(ctx, listener)
+	return nil
+}
+
+// serveOn begins to answer what listener accepts.
+func (s *Simulator) serveOn(ctx context.Context, listener net.Listener) {
 	s.listener = listener
 	ctx, s.stop = context.WithCancel(ctx)
 	context.AfterFunc(ctx, s.hangUp)
 	s.busy.Add(1)
 	go s.accept()
-	return nil
 }
 
 func onlyLoopback(addr string) error {

@@ -23,6 +23,14 @@ import (
 // [ErrHangUp] and [ErrPretend]. Names are relative to incoming; those in the folder of
 // returns begin with "returns/".
 type Faults struct {
+	BeforeHello   func() error // a connection came; an error ends it before a byte was said
+	BeforeLogin   func() error // an error refuses a key that is known
+	BeforeSession func() error // an error refuses the session, as too many
+	// KeepAlive asks the client for a sign of life so often, as sshd with ClientAliveInterval.
+	KeepAlive time.Duration
+	// Packets stands between the SFTP server and the client: it may change, hold back or reorder what either says.
+	Packets func(stream io.ReadWriteCloser) io.ReadWriteCloser
+
 	BeforeOpen   func(name string) error // for writing
 	BeforeWrite  func(name string, offset int64, length int) error
 	BeforeClose  func(name string) error
@@ -45,6 +53,9 @@ var (
 
 // serve is one connection: login, then nothing but the sftp subsystem.
 func (s *Simulator) serve(raw net.Conn) {
+	if faults := s.config.Faults; faults.BeforeHello != nil && faults.BeforeHello() != nil {
+		return
+	}
 	config := &ssh.ServerConfig{PublicKeyCallback: s.admit}
 	config.AddHostKey(s.config.HostKey)
 	_ = raw.SetDeadline(time.Now().Add(30 * time.Second))
@@ -58,9 +69,16 @@ func (s *Simulator) serve(raw net.Conn) {
 	go ssh.DiscardRequests(requests)
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
+	if s.config.Faults.KeepAlive > 0 {
+		sessions.Go(func() { keepAlive(conn, s.config.Faults.KeepAlive) })
+	}
 	for channel := range channels {
 		if channel.ChannelType() != "session" {
 			_ = channel.Reject(ssh.Prohibited, "only sftp here")
+			continue
+		}
+		if hook := s.config.Faults.BeforeSession; hook != nil && hook() != nil {
+			_ = channel.Reject(ssh.ResourceShortage, "too many sessions")
 			continue
 		}
 		accepted, asked, err := channel.Accept()
@@ -71,7 +89,22 @@ func (s *Simulator) serve(raw net.Conn) {
 	}
 }
 
+// keepAlive asks until the connection ends.
+func keepAlive(conn ssh.Conn, every time.Duration) {
+	for {
+		time.Sleep(every)
+		if _, _, err := conn.SendRequest("keepalive@openssh.com", true, nil); err != nil {
+			return
+		}
+	}
+}
+
 func (s *Simulator) admit(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	if hook := s.config.Faults.BeforeLogin; hook != nil {
+		if err := hook(); err != nil {
+			return nil, err
+		}
+	}
 	for _, known := range s.config.ClientKeys {
 		if bytes.Equal(known.Marshal(), key.Marshal()) {
 			return nil, nil
@@ -93,7 +126,11 @@ func (s *Simulator) session(raw net.Conn, channel ssh.Channel, asked <-chan *ssh
 		}
 		go ssh.DiscardRequests(asked)
 		v := &visit{simulator: s, conn: raw}
-		server := sftp.NewRequestServer(channel, sftp.Handlers{FileGet: v, FilePut: v, FileCmd: v, FileList: v})
+		var stream io.ReadWriteCloser = channel
+		if hook := s.config.Faults.Packets; hook != nil {
+			stream = hook(stream)
+		}
+		server := sftp.NewRequestServer(stream, sftp.Handlers{FileGet: v, FilePut: v, FileCmd: v, FileList: v})
 		_ = server.Serve()
 		return
 	}

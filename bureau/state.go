@@ -22,7 +22,7 @@ const (
 // follows are the steps that Deliver records. A ledger may refuse any other.
 var follows = map[State][]State{
 	Written:  {Intent},
-	Intent:   {Uploaded, Sent},            // Sent: a resend found the file already there
+	Intent:   {Uploaded, Sent, Undecided}, // Sent: a resend found the file already there; Undecided: it vanished right after its upload
 	Uploaded: {Renaming, Intent, Sent},    // Intent: the temporary file is gone, uploaded again
 	Renaming: {Sent, Undecided, Uploaded}, // Uploaded: the rename was refused and did not happen
 }

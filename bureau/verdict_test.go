@@ -84,7 +84,7 @@ func TestStatesFollowEachOther(t *testing.T) {
 			t.Errorf("%s may become %s", step[0], step[1])
 		}
 	}
-	if !Renaming.MayBecome(Undecided) || !Written.MayBecome(Intent) {
+	if !Renaming.MayBecome(Undecided) || !Written.MayBecome(Intent) || !Intent.MayBecome(Undecided) {
 		t.Error("a step of the protocol is missing")
 	}
 }
