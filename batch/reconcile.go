@@ -192,12 +192,15 @@ func (n *Night) answerFile(ctx context.Context, f ledger.RequestFile) error {
 		folder = "refused"
 	}
 	if f.Final == "" {
-		sum, _, err := hashFile(n.Path(f.Intake))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		_, err := os.Lstat(n.Path(f.Intake))
+		if err == nil && f.Code == "" {
+			var sum string
+			if sum, _, err = hashFile(n.Path(f.Intake)); err == nil && sum != f.SHA256 {
+				return n.grown(ctx, f)
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) {
 			return gone(f)
-		case err == nil && f.Code == "" && sum != f.SHA256:
-			return n.grown(ctx, f)
 		}
 		if !f.HoldsPAN { // a number may have become known since the file was checked
 			if f.HoldsPAN, err = n.bytesHoldPAN(ctx, n.Path(f.Intake)); err != nil {
