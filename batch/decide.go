@@ -112,6 +112,9 @@ func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error)
 		}
 	}
 	file, err := request.Open(path, n.requestOptions())
+	if changedSince(err) {
+		return 0, n.grown(ctx, f)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("read %s again: %w", f.Intake, err)
 	}
@@ -150,6 +153,9 @@ func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error)
 		}
 		return nil
 	})
+	if changedSince(err) { // what was read before the damage stands; the next run sees what the rest is
+		return items, n.grown(ctx, f)
+	}
 	if err == nil {
 		err = commit()
 	}

@@ -368,12 +368,19 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 		return n.refuseFile(ctx, f, "file_unreadable", fmt.Sprintf("The file cannot be read: %v. Check its rights and drop it again.", plain(err)), rules.Refused)
 	}
 	f.SHA256, f.Size = sum, size
-	first, err := n.sameContent(ctx, f)
-	if err == nil {
-		return n.refuseFile(ctx, f, "duplicate_file", n.duplicateDetail(first), rules.Duplicate)
-	}
-	if !errors.Is(err, ledger.ErrNotFound) {
+	answered, err := n.answeredRows(ctx, f)
+	if err != nil {
 		return err
+	}
+	defer answered.stop()
+	if answered.count == 0 {
+		first, err := n.sameContent(ctx, f)
+		if err == nil {
+			return n.refuseFile(ctx, f, "duplicate_file", n.duplicateDetail(first), rules.Duplicate)
+		}
+		if !errors.Is(err, ledger.ErrNotFound) {
+			return err
+		}
 	}
 	file, err := request.Open(path, n.requestOptions())
 	if err != nil {
@@ -389,13 +396,20 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 				return err
 			}
 		}
+		if err := answered.meet(n, row); err != nil {
+			return err
+		}
 		return scan.cells(ctx, row.Cells)
 	})
 	if err == nil {
 		err = scan.settle(ctx)
 	}
+	answered.stop()
 	if err != nil {
 		return n.refuseUnreadable(ctx, f, err)
+	}
+	if !answered.goesOn(f.Rows) {
+		return n.refuseChanged(ctx, f, answered.count)
 	}
 	for _, s := range file.Sheets() {
 		if err := scan.cells(ctx, s.Header); err != nil {
@@ -450,8 +464,13 @@ func (n *Night) refuseUnreadable(ctx context.Context, f ledger.RequestFile, err 
 	return n.refuseFile(ctx, f, rules.Code(broken.Code), broken.Error(), rules.Refused)
 }
 
-// refuseFile answers a file as a whole (row 0).
+// refuseFile answers a file as a whole (row 0), unless rows of it have their answers.
 func (n *Night) refuseFile(ctx context.Context, f ledger.RequestFile, code rules.Code, detail string, outcome rules.Outcome) error {
+	if answered, err := n.Ledger.LastPos(ctx, f.ID); err != nil {
+		return err
+	} else if answered > 0 {
+		return n.refuseChanged(ctx, f, answered)
+	}
 	holds, err := n.bytesHoldPAN(ctx, n.Path(f.Intake))
 	if err != nil {
 		return err

@@ -117,7 +117,7 @@ func (s *panScan) stream(ctx context.Context, r io.Reader) error {
 		kept := copy(block[:overlap], block[max(0, len(block)-overlap):])
 		count, err := io.ReadFull(r, block[kept:kept+blockSize])
 		block = block[:kept+count]
-		if count > 0 {
+		if count > 0 && !blank(block) {
 			text := block
 			if bytes.IndexByte(text, 0) >= 0 { // UTF-16: digits with zero bytes between them
 				text = withoutZeros(text)
@@ -136,7 +136,12 @@ func (s *panScan) stream(ctx context.Context, r io.Reader) error {
 	return s.settle(ctx)
 }
 
-// withoutZeros leaves the zero bytes out. The holes of a sparse file are nothing else, and there may be gigabytes of them.
+// blank says that a block has zero bytes only. The holes of a sparse file are nothing else, and there may be gigabytes of them.
+func blank(block []byte) bool {
+	return block[0] == 0 && bytes.Equal(block[1:], block[:len(block)-1])
+}
+
+// withoutZeros leaves the zero bytes out.
 func withoutZeros(block []byte) []byte {
 	text := make([]byte, 0, len(block)/2+1)
 	for _, b := range block {
