@@ -16,11 +16,13 @@ build:
 demo: build
 	$(BIN) demo
 
-# Linters and all tests, with the race detector, against the real gpg, sshd, LibreOffice.
+# Linters and all tests, with the race detector, against the real gpg, sshd, LibreOffice; then each fuzz target for SMOKE.
+SMOKE ?= 3s
 test:
 	.ci/need
 	$(MAKE) --no-print-directory lint
 	.ci/test
+	.ci/fuzz $(SMOKE)
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt these files"; exit 1; }
@@ -47,10 +49,11 @@ soak:
 	REEMBOSS_SOAK_NIGHTS=$(NIGHTS) REEMBOSS_SOAK_ROWS=80 REEMBOSS_SOAK_SEED=$(SEED) $(GO) test -count=1 -run NightsOnEnd -timeout 60m -v ./batch
 	CGO_ENABLED=1 REEMBOSS_SOAK_CARDS=$(CARDS) $(GO) test -count=1 -tags pkcs11 -run SoftHSMAgreesWithSoftware -timeout 60m -v ./batch/hsm/pkcs11
 
-# Each fuzz target for FUZZTIME.
-FUZZTIME ?= 30s
+# Each fuzz target for FUZZTIME (those whose package and name match FUZZ).
+FUZZTIME ?= 5m
+FUZZ ?= .
 fuzz:
-	.ci/fuzz $(FUZZTIME)
+	.ci/fuzz $(FUZZTIME) '$(FUZZ)'
 
 clean:
 	rm -rf bin

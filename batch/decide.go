@@ -111,6 +111,9 @@ func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error)
 		}
 	}
 	file, err := request.New(source.content, source.size, n.requestOptions())
+	if changedSince(err) {
+		return 0, n.grown(ctx, f)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("read %s again: %w", f.Intake, err)
 	}
@@ -152,6 +155,9 @@ func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error)
 		}
 		return nil
 	})
+	if changedSince(err) { // what was read before the damage stands; the next run sees what the rest is
+		return items, n.grown(ctx, f)
+	}
 	if err == nil {
 		err = commit()
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 
 	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
@@ -91,8 +92,12 @@ func (n *Night) claimed(ctx context.Context) error {
 		if f.State != ledger.Claiming {
 			continue
 		}
-		_, err := os.Lstat(n.Path(f.Intake))
+		info, err := os.Lstat(n.Path(f.Intake))
 		switch {
+		case err == nil && !info.Mode().IsRegular():
+			if err := n.giveBack(ctx, f, f.Name); err != nil {
+				return err
+			}
 		case err == nil:
 			if err := n.dropMarker(f, f.Name); err != nil {
 				return err
@@ -246,10 +251,11 @@ func (n *Night) noteOnce(format string, args ...any) {
 	n.note("%s", sentence)
 }
 
-// printable keeps control characters of a sender's file name out of logs and reports.
+// printable keeps characters of a sender's file name out of logs and reports that command a terminal, end a line or turn
+// the direction of writing (a name that ends in "vsc.exe" turned round reads as one that ends in "exe.csv").
 func printable(name string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
 			return '_'
 		}
 		return r
@@ -286,11 +292,38 @@ func (n *Night) claim(ctx context.Context, c candidate, number int) error {
 		return n.Ledger.DropFile(ctx, id)
 	}
 	n.at("intake/renamed")
+	if info, err := os.Lstat(place); err == nil && !info.Mode().IsRegular() {
+		return n.giveBack(ctx, f, c.name)
+	}
 	if err := n.dropMarker(f, c.name); err != nil {
 		return err
 	}
 	f.State = ledger.Claimed
 	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.taken", printable(f.Name), ""))
+}
+
+// giveBack puts what was swapped for a link or a device between the look and the claim back into the inbox, where it is
+// left alone. It is never opened: a link leads anywhere, a pipe would hold the night for ever.
+func (n *Night) giveBack(ctx context.Context, f ledger.RequestFile, name string) error {
+	box := n.Inbox()
+	if f.Extract {
+		box = n.InboxCards()
+	}
+	back := filepath.Join(box, name)
+	switch _, err := os.Lstat(back); {
+	case err == nil: // its name has a new file; the link itself holds no bytes
+		if err := durable.Remove(n.Path(f.Intake)); err != nil {
+			return err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("look at %s: %w", n.Relative(back), err)
+	default:
+		if err := durable.Rename(n.Path(f.Intake), back); err != nil {
+			return fmt.Errorf("give %s back: %w", printable(f.Name), err)
+		}
+	}
+	n.noteOnce("%s in %s is a link or a device, not a file; it is left alone: put the file itself there", printable(f.Name), n.Relative(box))
+	return n.Ledger.DropFile(ctx, f.ID)
 }
 
 // dropMarker removes the done-marker of a file that was taken under name, or it would speak for the next file of that name.
@@ -322,6 +355,11 @@ func plain(err error) error {
 // whole is refused whole, before any row of it has been decided.
 func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 	path := n.Path(f.Intake)
+	if info, err := os.Stat(path); err == nil && info.Size() > n.Config.Intake.MaxFileSize { // not even its hash is worth the time
+		f.Size = info.Size()
+		return n.refuseFile(ctx, f, "file_too_large", fmt.Sprintf("the file has %d bytes, the limit is %d; split it, or raise the limit in the configuration",
+			f.Size, n.Config.Intake.MaxFileSize), rules.Refused)
+	}
 	source, err := n.submitted(path, f.Name, f.ClaimedAt)
 	var broken *request.FileError
 	switch {
@@ -336,16 +374,26 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 	if done, err := n.approvalFile(ctx, f, source); done || err != nil {
 		return err
 	}
+	answered, err := n.answeredRows(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer answered.stop()
+	if answered.count > 0 && f.Submitter != source.submitter() {
+		return n.refuseChanged(ctx, f, answered.count)
+	}
 	f.SHA256, f.Size, f.Submitter = source.sum, source.size, source.submitter()
 	if err := n.demandSignature(source); err != nil {
 		return n.refuseUnreadable(ctx, f, err)
 	}
-	first, err := n.sameContent(ctx, f)
-	if err == nil {
-		return n.refuseFile(ctx, f, "duplicate_file", n.duplicateDetail(first), rules.Duplicate)
-	}
-	if !errors.Is(err, ledger.ErrNotFound) {
-		return err
+	if answered.count == 0 {
+		first, err := n.sameContent(ctx, f)
+		if err == nil {
+			return n.refuseFile(ctx, f, "duplicate_file", n.duplicateDetail(first), rules.Duplicate)
+		}
+		if !errors.Is(err, ledger.ErrNotFound) {
+			return err
+		}
 	}
 	file, err := request.New(source.content, source.size, n.requestOptions())
 	if err != nil {
@@ -361,13 +409,20 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 				return err
 			}
 		}
+		if err := answered.meet(n, row); err != nil {
+			return err
+		}
 		return scan.cells(ctx, row.Cells)
 	})
 	if err == nil {
 		err = scan.settle(ctx)
 	}
+	answered.stop()
 	if err != nil {
 		return n.refuseUnreadable(ctx, f, err)
+	}
+	if !answered.goesOn(f.Rows) {
+		return n.refuseChanged(ctx, f, answered.count)
 	}
 	for _, s := range file.Sheets() {
 		if err := scan.cells(ctx, s.Header); err != nil {
@@ -426,8 +481,13 @@ func (n *Night) refuseUnreadable(ctx context.Context, f ledger.RequestFile, err 
 	return n.refuseFile(ctx, f, rules.Code(broken.Code), broken.Error(), rules.Refused)
 }
 
-// refuseFile answers a file as a whole (row 0).
+// refuseFile answers a file as a whole (row 0), unless rows of it have their answers.
 func (n *Night) refuseFile(ctx context.Context, f ledger.RequestFile, code rules.Code, detail string, outcome rules.Outcome) error {
+	if answered, err := n.Ledger.LastPos(ctx, f.ID); err != nil {
+		return err
+	} else if answered > 0 {
+		return n.refuseChanged(ctx, f, answered)
+	}
 	holds, err := n.bytesHoldPAN(ctx, n.Path(f.Intake))
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"archive/zip"
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -39,14 +40,17 @@ func (n *Night) bytesHoldPAN(ctx context.Context, path string) (bool, error) {
 
 // contentHoldsPAN is [Night.bytesHoldPAN] for the first size bytes of f.
 func (n *Night) contentHoldsPAN(ctx context.Context, f io.ReaderAt, size int64) (bool, error) {
+	if start := make([]byte, bureau.FormHead); packed(start[:readStart(f, start)]) {
+		return true, nil
+	}
 	scan := &panScan{registry: n.Ledger, ours: n.ourNumber}
 	if err := scan.stream(ctx, io.NewSectionReader(f, 0, size)); err != nil {
 		return false, err
 	}
 	archive, err := zip.NewReader(f, size)
 	if err != nil {
-		closed, err := opaque(f)
-		return scan.found || closed, err
+		torn := make([]byte, len(zipMagic)) // what begins like an archive and is none
+		return scan.found || string(torn[:readStart(f, torn)]) == zipMagic, nil
 	}
 	left := n.Config.Intake.MaxUnpacked
 	for _, part := range archive.File {
@@ -55,10 +59,18 @@ func (n *Night) contentHoldsPAN(ctx context.Context, f io.ReaderAt, size int64) 
 			return true, nil //nolint:nilerr // it cannot be looked into
 		}
 		limited := &watchedReader{LimitedReader: io.LimitedReader{R: r, N: left}}
-		err = scan.stream(ctx, limited)
+		part := bufio.NewReaderSize(limited, maxMagic)
+		start, _ := part.Peek(maxMagic)
+		hidden := packed(start) || bytes.HasPrefix(start, []byte(zipMagic))
+		if !hidden {
+			err = scan.stream(ctx, part)
+		}
 		_ = r.Close()
 		if err != nil {
 			return false, err
+		}
+		if hidden {
+			return true, nil
 		}
 		if left = limited.N; left <= 0 || limited.torn || scan.found {
 			return true, nil
@@ -67,26 +79,34 @@ func (n *Night) contentHoldsPAN(ctx context.Context, f io.ReaderAt, size int64) 
 	return scan.found, nil
 }
 
-// opaque says that a file is packed in a way that hides its text: what begins
-// like a zip archive and is none, gzip, the compound files of old or locked
-// workbooks, and what PGP signed and did not encrypt: anybody unpacks that.
-func opaque(f io.ReaderAt) (bool, error) {
-	start := make([]byte, bureau.FormHead)
-	k, err := f.ReadAt(start, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
-	}
-	start = start[:k]
+const (
+	zipMagic = "PK\x03\x04"
+	maxMagic = 16 // bytes, at least those of the longest magic
+)
+
+// packed says that bytes begin in a way that hides the text behind them: gzip, 7z, rar, bzip2, xz, zstd, PDF, the compound
+// files of old or locked workbooks, and what PGP signed and did not encrypt, which anybody unpacks. So does an archive
+// within an archive.
+func packed(start []byte) bool {
 	switch form, _ := bureau.FormOf(start); form {
 	case bureau.Signed, bureau.OtherPGP:
-		return true, nil
+		return true
 	}
-	for _, magic := range []string{"PK\x03\x04", "\x1f\x8b", "\xd0\xcf\x11\xe0"} {
+	for _, magic := range []string{"\x1f\x8b", "7z\xbc\xaf", "Rar!", "BZh", "\xfd7zXZ", "\x28\xb5\x2f\xfd", "%PDF", "\xd0\xcf\x11\xe0"} {
 		if bytes.HasPrefix(start, []byte(magic)) {
-			return true, nil
+			return true
 		}
 	}
-	return false, nil
+	return false
+}
+
+// readStart fills start with the first bytes of a file and says how many there are; a file that cannot be read has none.
+func readStart(f io.ReaderAt, start []byte) int {
+	count, err := f.ReadAt(start, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0
+	}
+	return count
 }
 
 // watchedReader remembers that its source broke off.
@@ -108,10 +128,10 @@ func (s *panScan) stream(ctx context.Context, r io.Reader) error {
 		kept := copy(block[:overlap], block[max(0, len(block)-overlap):])
 		count, err := io.ReadFull(r, block[kept:kept+blockSize])
 		block = block[:kept+count]
-		if count > 0 {
+		if count > 0 && !blank(block) {
 			text := block
 			if bytes.IndexByte(text, 0) >= 0 { // UTF-16: digits with zero bytes between them
-				text = bytes.ReplaceAll(text, []byte{0}, nil)
+				text = withoutZeros(text)
 			}
 			if err := s.cells(ctx, []string{string(text)}); err != nil {
 				return err
@@ -125,6 +145,22 @@ func (s *panScan) stream(ctx context.Context, r io.Reader) error {
 		}
 	}
 	return s.settle(ctx)
+}
+
+// blank says that a block has zero bytes only. The holes of a sparse file are nothing else, and there may be gigabytes of them.
+func blank(block []byte) bool {
+	return block[0] == 0 && bytes.Equal(block[1:], block[:len(block)-1])
+}
+
+// withoutZeros leaves the zero bytes out.
+func withoutZeros(block []byte) []byte {
+	text := make([]byte, 0, len(block)/2+1)
+	for _, b := range block {
+		if b != 0 {
+			text = append(text, b)
+		}
+	}
+	return text
 }
 
 // masker gives a function that masks every card number of a text that the index

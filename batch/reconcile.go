@@ -217,6 +217,9 @@ func (n *Night) answerFile(ctx context.Context, f ledger.RequestFile) error {
 	}
 	n.at("answer/placed")
 	notes, err := n.writeResult(ctx, f)
+	if changedSince(err) {
+		return n.grown(ctx, f)
+	}
 	if err != nil {
 		return err
 	}

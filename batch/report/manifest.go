@@ -76,6 +76,8 @@ type ManifestFile struct {
 	SHA256 string `json:"sha256,omitempty"`
 	Count  int64  `json:"count"`
 	Gone   bool   `json:"gone,omitempty"`
+	// Unreadable says that we have no right to read it, so that its bytes are not vouched for.
+	Unreadable bool `json:"unreadable,omitempty"`
 }
 
 // writeManifest writes signature and manifest, in this order: a manifest is
@@ -165,6 +167,8 @@ func (m *Manifest) add(workspace, path, kind string, count int64) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		entry.Gone = true
+	case errors.Is(err, fs.ErrPermission): // it came like that, and was refused for it
+		entry.Unreadable = true
 	case err != nil:
 		return fmt.Errorf("read %s for the manifest: %w", path, err)
 	default:

@@ -37,7 +37,8 @@ type SenderSheet struct {
 type ResultInput struct {
 	// Dir is the folder of the result, Name the sender's file name with its extension.
 	Dir, Name string
-	// Sheets and Each are the sender's rows once more; both nil for a file that was refused as a whole.
+	// Sheets and Each are the sender's rows once more; both nil for a file that was refused as a whole, and for one that
+	// changed after its rows were decided: then the result has the answers alone, with the card ids as they were asked for.
 	Sheets []SenderSheet
 	Each   func(func(*request.Row) error) error
 	// Told gives the file's answers in row order, each time anew (ledger.Reading.EachTold of the file, with cards).
@@ -98,15 +99,22 @@ func WriteResult(ctx context.Context, in ResultInput) (*Result, error) {
 
 // writeResultCSV walks the sender's rows and the answers side by side.
 func writeResultCSV(ctx context.Context, w io.Writer, in ResultInput) (rows int64, whole bool, err error) {
-	columns := senderColumns(in.Sheets, in.Mask)
-	out, err := newTable(w, append(append([]string{"sheet", "row"}, columns.header...), resultColumns...)...)
-	if err != nil {
-		return 0, false, err
-	}
 	answers := pullTold(ctx, in.Told)
 	defer answers.stop()
 	if err := answers.advance(); err != nil {
 		return 0, false, err
+	}
+	columns := senderColumns(in.Sheets, in.Mask)
+	alone := in.Each == nil && answers.now != nil && answers.now.Pos > 0
+	if alone {
+		columns.header = []string{"card_id"}
+	}
+	out, err := newTable(w, append(append([]string{"sheet", "row"}, columns.header...), resultColumns...)...)
+	if err != nil {
+		return 0, false, err
+	}
+	if alone {
+		return writeAlone(out, answers, in.Mask)
 	}
 	if answers.now != nil && answers.now.Pos == 0 {
 		return out.rows, true, writeWhole(out, columns, answers)
@@ -145,6 +153,20 @@ func writeWhole(out *table, columns senderLayout, answers *toldCursor) error {
 		return fmt.Errorf("%w: the file is refused as a whole, and there is an answer for row %d of it", ErrRowsDiffer, answers.now.Pos)
 	}
 	return out.close()
+}
+
+// writeAlone writes the answers without the sender's rows, which are no longer those that were decided.
+func writeAlone(out *table, answers *toldCursor, mask func(string) string) (rows int64, whole bool, err error) {
+	for answers.now != nil {
+		place := []string{Neutral(answers.now.Sheet), strconv.Itoa(answers.now.Line), Neutral(mask(answers.now.CardID))}
+		if err := out.add(append(place, answerCells(answers.now)...)); err != nil {
+			return out.rows, false, err
+		}
+		if err := answers.advance(); err != nil {
+			return out.rows, false, err
+		}
+	}
+	return out.rows, false, out.close()
 }
 
 // toldCursor turns the ledger's walk over answers into one that the walk over

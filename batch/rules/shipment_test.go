@@ -261,49 +261,49 @@ func anything(t *rapid.T) Happened {
 
 // TestNoEventsBreakAShipment: whatever is told, a shipment that began SENT is
 // counted at most once, on the side of its state, and never leaves its end.
-func TestNoEventsBreakAShipment(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		s := &shipment{state: "SENT"}
-		for range rapid.IntRange(1, 15).Draw(t, "events") {
-			before, e := s.state, anything(t)
-			turn := s.tell(e)
-			if closing(before) && s.state != before {
-				t.Fatalf("%s took the shipment from %s to %s", e, before, s.state)
-			}
-			if !closing(s.state) && step(s.state) < step(before) {
-				t.Fatalf("%s took the shipment back from %s to %s", e, before, s.state)
-			}
-			if turn.State == "" && (turn.Acked != 0 || turn.Rejected != 0) || turn.Dispute != "" && turn.State != "" {
-				t.Fatalf("%s: %+v", e, turn)
-			}
-			if a, r := side(s.state); s.acked != a || s.rejected != r {
-				t.Fatalf("%d acknowledged, %d rejected at %s", s.acked, s.rejected, s.state)
-			}
+func TestNoEventsBreakAShipment(t *testing.T) { rapid.Check(t, noEventsBreakAShipment) }
+
+func noEventsBreakAShipment(t *rapid.T) {
+	s := &shipment{state: "SENT"}
+	for range rapid.IntRange(1, 15).Draw(t, "events") {
+		before, e := s.state, anything(t)
+		turn := s.tell(e)
+		if closing(before) && s.state != before {
+			t.Fatalf("%s took the shipment from %s to %s", e, before, s.state)
 		}
-	})
+		if !closing(s.state) && step(s.state) < step(before) {
+			t.Fatalf("%s took the shipment back from %s to %s", e, before, s.state)
+		}
+		if turn.State == "" && (turn.Acked != 0 || turn.Rejected != 0) || turn.Dispute != "" && turn.State != "" {
+			t.Fatalf("%s: %+v", e, turn)
+		}
+		if a, r := side(s.state); s.acked != a || s.rejected != r {
+			t.Fatalf("%d acknowledged, %d rejected at %s", s.acked, s.rejected, s.state)
+		}
+	}
 }
 
 // TestUndisputedEventsCommute: where any events are taken without a dispute in
 // two orders, both end alike. A card that is delivered and in use may show either.
-func TestUndisputedEventsCommute(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var events []Happened
-		for range rapid.IntRange(1, 6).Draw(t, "events") {
-			events = append(events, anything(t))
-		}
-		one, other := &shipment{state: "SENT"}, &shipment{state: "SENT"}
-		for _, e := range events {
-			one.tell(e)
-		}
-		for _, e := range rapid.Permutation(events).Draw(t, "other order") {
-			other.tell(e)
-		}
-		if one.disputed() || other.disputed() {
-			return
-		}
-		inUse := func(state string) string { return strings.Replace(state, "ACTIVATED", "DELIVERED", 1) }
-		if inUse(one.state) != inUse(other.state) || one.acked != other.acked || one.rejected != other.rejected {
-			t.Fatalf("%v: %s %d %d, or %s %d %d", events, one.state, one.acked, one.rejected, other.state, other.acked, other.rejected)
-		}
-	})
+func TestUndisputedEventsCommute(t *testing.T) { rapid.Check(t, undisputedEventsCommute) }
+
+func undisputedEventsCommute(t *rapid.T) {
+	var events []Happened
+	for range rapid.IntRange(1, 6).Draw(t, "events") {
+		events = append(events, anything(t))
+	}
+	one, other := &shipment{state: "SENT"}, &shipment{state: "SENT"}
+	for _, e := range events {
+		one.tell(e)
+	}
+	for _, e := range rapid.Permutation(events).Draw(t, "other order") {
+		other.tell(e)
+	}
+	if one.disputed() || other.disputed() {
+		return
+	}
+	inUse := func(state string) string { return strings.Replace(state, "ACTIVATED", "DELIVERED", 1) }
+	if inUse(one.state) != inUse(other.state) || one.acked != other.acked || one.rejected != other.rejected {
+		t.Fatalf("%v: %s %d %d, or %s %d %d", events, one.state, one.acked, one.rejected, other.state, other.acked, other.rejected)
+	}
 }

@@ -130,7 +130,7 @@ var errNoHeader = errors.New("no header")
 // is noted, unless there is no other.
 func (f *File) Each(visit func(*Row) error) error {
 	rows, read := 0, 0
-	var without []string
+	var without, spoilt []string
 	for i, s := range f.table.Sheets() {
 		p := &parser{file: f, sheet: s.Name}
 		err := f.table.Rows(i, func(t *table.Row) error {
@@ -149,11 +149,14 @@ func (f *File) Each(visit func(*Row) error) error {
 			read++
 		} else if p.content {
 			without = append(without, s.Name)
+			if p.spoilt != "" {
+				spoilt = append(spoilt, p.spoilt)
+			}
 		}
 	}
 	if read == 0 {
-		return &FileError{Code: table.HeaderMissing, Detail: fmt.Sprintf(
-			"none of the first %d rows names the card id; put a header row with card_id above the rows and send the extract again", table.HeaderRows)}
+		detail := fmt.Sprintf("none of the first %d rows names the card id; put a header row with card_id above the rows and send the extract again", table.HeaderRows)
+		return &FileError{Code: table.HeaderMissing, Detail: strings.Join(append([]string{detail}, spoilt...), "; ")}
 	}
 	f.notes = f.notes[:0]
 	for _, name := range without {
@@ -168,6 +171,7 @@ type parser struct {
 	sheet   string
 	header  *table.Header
 	content bool
+	spoilt  string // what is wrong with a row that would be the header
 	known   []place
 	row     Row
 }
@@ -182,6 +186,9 @@ func (p *parser) findHeader(t *table.Row) error {
 	p.content = true
 	if t.Line > table.HeaderRows {
 		return errNoHeader
+	}
+	if p.spoilt == "" {
+		p.spoilt = p.file.names.Spoilt(t, cardID)
 	}
 	h, err := p.file.names.Header(t, cardID)
 	if h == nil {

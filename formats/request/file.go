@@ -133,9 +133,9 @@ func dictionary(headers map[string][]string) (*table.Dictionary, error) {
 var errFound = errors.New("found")
 
 func (f *File) findHeaders(names *table.Dictionary) error {
-	var without []string
+	var without, spoilt []string
 	for i, s := range f.table.Sheets() {
-		header, content, err := f.findHeader(i, names)
+		header, content, wrong, err := f.findHeader(i, names)
 		switch {
 		case err != nil:
 			var t *table.Error
@@ -147,11 +147,14 @@ func (f *File) findHeaders(names *table.Dictionary) error {
 			f.addSheet(i, s.Name, header)
 		case content:
 			without = append(without, s.Name)
+			if wrong != "" {
+				spoilt = append(spoilt, wrong)
+			}
 		}
 	}
 	if len(f.sheets) == 0 {
 		detail := fmt.Sprintf("none of the first %d rows names the card id; put a header row with card_id above the rows and send the file again", table.HeaderRows)
-		return &FileError{Code: HeaderMissing, Detail: strings.Join(append([]string{detail}, f.table.Notes()...), "; ")}
+		return &FileError{Code: HeaderMissing, Detail: strings.Join(slices.Concat([]string{detail}, spoilt, f.table.Notes()), "; ")}
 	}
 	for _, name := range without {
 		f.notes = append(f.notes, fmt.Sprintf("sheet %q has no header that names the card id and is not read", name))
@@ -159,12 +162,16 @@ func (f *File) findHeaders(names *table.Dictionary) error {
 	return nil
 }
 
-// findHeader looks at the first rows of a sheet; content says that it has any.
-func (f *File) findHeader(sheet int, names *table.Dictionary) (h *table.Header, content bool, err error) {
+// findHeader looks at the first rows of a sheet; content says that it has any,
+// spoilt what is wrong with a row that would be the header.
+func (f *File) findHeader(sheet int, names *table.Dictionary) (h *table.Header, content bool, spoilt string, err error) {
 	err = f.table.Rows(sheet, func(row *table.Row) error {
 		content = true
 		if row.Line > table.HeaderRows {
 			return errFound
+		}
+		if spoilt == "" {
+			spoilt = names.Spoilt(row, cardID)
 		}
 		var err error
 		if h, err = names.Header(row, cardID); h != nil && err == nil {
@@ -175,7 +182,7 @@ func (f *File) findHeader(sheet int, names *table.Dictionary) (h *table.Header, 
 	if err == errFound {
 		err = nil
 	}
-	return h, content, err
+	return h, content, spoilt, err
 }
 
 func (f *File) addSheet(index int, name string, h *table.Header) {

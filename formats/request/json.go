@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/unicode"
@@ -343,8 +342,8 @@ func (r *bodyReader) value(it *item, column string, token json.Token) error {
 		v.text = strings.ToValidUTF8(v.text[:r.limits.Field], "")
 		it.refuse(place(column), "a value is longer than the limit; shorten it")
 	}
-	if strings.ContainsRune(v.text, utf8.RuneError) {
-		it.refuse(place(column), "a value holds a character that was damaged before the file was sent; write it anew")
+	if strings.ContainsAny(v.text, "\x00\uFFFD") {
+		it.refuse(place(column), "a value holds a NUL or a character that was damaged before the file was sent; write it anew")
 	}
 	it.values = append(it.values, v)
 	return nil

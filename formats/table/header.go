@@ -86,6 +86,9 @@ func (d *Dictionary) Header(row *Row, key string) (*Header, error) {
 	if row.Fault != "" || row.Line > HeaderRows || !slices.ContainsFunc(row.Cells, func(c string) bool { return d.Column(c) == key }) {
 		return nil, nil
 	}
+	if slices.ContainsFunc(row.Cells, func(c string) bool { return strings.ContainsAny(c, "\u0085\u2028\u2029") }) {
+		return nil, &Error{Code: Unreadable, Line: row.Line, Detail: "the lines end with a character that is no end of a line (U+0085, U+2028 or U+2029), so that the rows stand in the header; save the file with ordinary line ends and send it again"}
+	}
 	h := &Header{Line: row.Line, Cells: make([]string, len(row.Cells)), At: map[string]int{}}
 	for i, cell := range row.Cells {
 		h.Cells[i] = Trim(cell)
@@ -100,6 +103,15 @@ func (d *Dictionary) Header(row *Row, key string) (*Header, error) {
 		h.At[column] = i
 	}
 	return h, nil
+}
+
+// Spoilt says, of a row with a fault that seems to be the header because it
+// names the column key, where it stands and what is wrong with it; "" for any other row.
+func (d *Dictionary) Spoilt(row *Row, key string) string {
+	if row.Fault == "" || !slices.ContainsFunc(row.Cells, func(c string) bool { return d.Column(c) == key }) {
+		return ""
+	}
+	return fmt.Sprintf("row %d looks like it, but %s", row.Line, row.Fault)
 }
 
 // Named counts the known columns that cells name, 0 unless key is among them.

@@ -27,7 +27,7 @@ var (
 func recognise(head []byte) (Format, error) {
 	begins := func(s string) bool { return bytes.HasPrefix(head, []byte(s)) }
 	switch {
-	case len(head) == 0:
+	case len(head) == 0, bytes.Equal(head, []byte(bomUTF8)), bytes.Equal(head, []byte(bomUTF16LE)), bytes.Equal(head, []byte(bomUTF16BE)):
 		return "", unreadable("the file is empty; send it again")
 	case bytes.HasPrefix(head, zipMagic):
 		return XLSX, nil
@@ -37,10 +37,10 @@ func recognise(head []byte) (Format, error) {
 		return "", errOldExcel
 	case begins("-----BEGIN PGP"):
 		return "", errPGP
-	case binaryPGP(head):
-		return "", errPGP
 	case begins("\x89PNG"), begins("\xff\xd8\xff"), begins("GIF8"), begins("II*\x00"), begins("MM\x00*"):
 		return "", unreadable("the file is a picture; send the sheet itself, as .xlsx or .csv")
+	case binaryPGP(head): // a picture can begin like one
+		return "", errPGP
 	case begins("%PDF"):
 		return "", unreadable("the file is a PDF; send the sheet itself, as .xlsx or .csv")
 	case begins("\x1f\x8b"), begins("7z\xbc\xaf"), begins("Rar!"), begins("BZh"), begins("\xfd7zXZ"), begins("\x28\xb5\x2f\xfd"):

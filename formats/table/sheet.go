@@ -410,6 +410,9 @@ func (s *sheetScanner) endRow() error {
 		if t == "" {
 			t = text[c.from:c.to]
 		}
+		if strings.IndexByte(t, 0) >= 0 { // written as _x0000_
+			c.mark |= BadText
+		}
 		s.row.Cells = append(s.row.Cells, t)
 		s.row.Marks = append(s.row.Marks, c.mark)
 		marked = marked || c.mark != 0

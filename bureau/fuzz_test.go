@@ -1,0 +1,107 @@
+package bureau
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// fuzzMemory is the most that reading an input of a fuzz test may take from the heap.
+const fuzzMemory = 256 << 20
+
+// bounded runs read and wants it to allocate no more than an input of this size is worth.
+func bounded(t *testing.T, read func()) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	read()
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > fuzzMemory {
+		t.Errorf("reading took %d MiB of memory", took>>20)
+	}
+}
+
+// fuzzKey is a key of the corpus: made once, it opens the messages that are committed with it.
+func fuzzKey(f *testing.F) *Key {
+	f.Helper()
+	k, err := ReadPrivateKey("testdata/fuzz.key.asc", nil, "", keyTime)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return k
+}
+
+// FuzzOpen holds that a message is opened whole, with content that its verdict vouches for, or is an error: no panic, no
+// end without a word, and no memory beyond what its size is worth.
+func FuzzOpen(f *testing.F) {
+	key := fuzzKey(f)
+	var message bytes.Buffer
+	w, err := Seal(&message, Sealing{To: []*Key{key}, Signer: key, Time: keyTime})
+	if err == nil {
+		_, err = io.WriteString(w, "content")
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(message.Bytes())
+	f.Add(message.Bytes()[:message.Len()-9])
+	f.Add([]byte("-----BEGIN PGP MESSAGE-----\n\nwcBMA0\n=abcd\n-----END PGP MESSAGE-----\n"))
+	f.Add([]byte{0xc1, 0xff, 0xff, 0xff, 0xff, 0xff})
+	f.Add([]byte{0xd2, 0xff, 0x7f, 0xff, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, content []byte) {
+		bounded(t, func() {
+			clear, verdict := Open(bytes.NewReader(content), key, []*Key{key})
+			_, err := io.Copy(io.Discard, io.LimitReader(clear, 64<<20))
+			signer, wrong := verdict()
+			if (err != nil || wrong != nil) && signer != "" && wrong == nil {
+				t.Errorf("a message that ended with %v is vouched for", err)
+			}
+			if err == nil && wrong == nil && signer == "" {
+				t.Error("a message is vouched for by nobody")
+			}
+			if whole := Whole(bytes.NewReader(content)); wrong == nil && err == nil && errors.Is(whole, ErrCut) {
+				t.Error("a message that was opened whole is said to be cut")
+			}
+		})
+	})
+}
+
+// FuzzParsePublicKey holds that what is taken for a key has a fingerprint and can be used, and that everything else is an error.
+func FuzzParsePublicKey(f *testing.F) {
+	key := fuzzKey(f)
+	public, err := key.Armored(false)
+	if err != nil {
+		f.Fatal(err)
+	}
+	private, err := key.Armored(true)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(public)
+	f.Add(private)
+	f.Add(append(bytes.Clone(public), public...))
+	f.Add([]byte{0x99, 0, 4, 4, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, content []byte) {
+		bounded(t, func() {
+			k, err := ParsePublicKey(content, "key.asc", "", keyTime)
+			if (k == nil) == (err == nil) {
+				t.Fatal("neither a key nor an error, or both")
+			}
+			if k == nil {
+				return
+			}
+			if fingerprint, ok := NormalFingerprint(k.Fingerprint()); !ok || k.IsPrivate() {
+				t.Errorf("fingerprint %q, private %v", fingerprint, k.IsPrivate())
+			}
+			if k.ExpiresWithin(keyTime, -time.Hour) {
+				t.Error("an expired key was taken")
+			}
+		})
+	})
+}
