@@ -22,24 +22,6 @@ const ClockSkew = 5 * time.Minute
 // clearSignedStart is how a clear-signed message begins (RFC 9580, 7).
 const clearSignedStart = "-----BEGIN PGP SIGNED MESSAGE-----"
 
-// IsMessage says whether content that begins with head looks like an OpenPGP
-// message: armoured, clear-signed, or binary. Some 40 bytes are enough. It is
-// no promise that the message can be read.
-func IsMessage(head []byte) bool {
-	if bytes.HasPrefix(head, []byte(armourStart)) {
-		return true
-	}
-	if len(head) == 0 || head[0]&0x80 == 0 {
-		return false
-	}
-	kind := head[0] & 0x3f
-	if head[0]&0x40 == 0 {
-		kind = head[0] >> 2 & 0xf
-	}
-	// Encrypted session keys, signatures, compressed and encrypted content (RFC 9580, 5).
-	return kind >= 1 && kind <= 4 || kind == 8 || holdsContent(head[0])
-}
-
 // ReadSigned reads a message that somebody signed, whole into memory and to its
 // end: clear-signed, or signed within the message, binary or armoured, and also
 // encrypted to us. The content is at most limit bytes ([ErrTooLong]).

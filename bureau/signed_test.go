@@ -49,7 +49,7 @@ func TestEveryFormThatGnuPGSignsIsRead(t *testing.T) {
 		} {
 			t.Run(algorithm+", "+name, func(t *testing.T) {
 				message := home.sign(t, fingerprint, signedText, args...)
-				if !IsMessage(message) {
+				if form, _ := FormOf(message); form == NotPGP {
 					t.Error("it is not recognised")
 				}
 				content, signer, at, err := ReadSigned(bytes.NewReader(message), 1000, []*Key{anna, us}, gpgTime)
@@ -188,7 +188,7 @@ func TestTablesAreNoMessages(t *testing.T) {
 	for name, head := range map[string]string{
 		"CSV": "card_id;reference\n", "BOM": "\xef\xbb\xbfcard_id", "UTF-16": "\xff\xfec\x00", "UTF-16 big": "\xfe\xff\x00c", "workbook": "PK\x03\x04", "JSON": "{", "nothing": "",
 	} {
-		if IsMessage([]byte(head)) {
+		if form, _ := FormOf([]byte(head)); form != NotPGP {
 			t.Errorf("%s is taken for a message", name)
 		}
 	}

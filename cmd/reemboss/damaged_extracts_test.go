@@ -74,7 +74,7 @@ var damagedExtracts = map[string]func(n *damagedNight, header string, rows []str
 	},
 	"sealed-nothing.csv.pgp": func(n *damagedNight, _ string, _ []string) []byte { return n.sealExtract(nil) },
 	"sealed-rubbish.csv.pgp": func(*damagedNight, string, []string) []byte {
-		return append([]byte{0xc1}, bytes.Repeat([]byte{0xa5}, 300)...)
+		return append([]byte{0xc1, 0xa5, 3}, bytes.Repeat([]byte{0xa5}, 300)...) // an encrypted session key of version 3, and rubbish
 	},
 	"armour-cut.csv.asc": func(*damagedNight, string, []string) []byte {
 		return []byte("-----BEGIN PGP MESSAGE-----\n\nwcBMA0abcdabcdabcd\n")
