@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
+
+	"reemboss/testdata/proof"
 )
 
 // harmful are the places of a delivery where its connection may be harmed: every end of a message, one
@@ -50,11 +52,11 @@ func (l *lanes) places(grid int64) []harm {
 // Wherever the connection is cut or falls silent, once or in every attempt of a night,
 // the file is there once in the end, whole, and every error on the way is a passing one.
 func TestConnectionHarmedAnywhere(t *testing.T) {
-	count := tally{What: "SFTP cuts"}
+	count := proof.Of(t, "SFTP cuts")
 	for _, readBack := range []bool{false, true} {
 		inFakeTime(t, 40_000, Faults{}, func(t *testing.T, side *nearSide) {
 			side.settings.ReadBack, side.settings.Concurrency = readBack, 4
-			for _, place := range chosen(side.harmful(t, 97), 24) {
+			for _, place := range proof.Chosen(side.harmful(t, 97), 24) {
 				for _, place.kind = range []harmKind{cutThere, silence} {
 					for _, often := range []int{1, 3} {
 						name := fmt.Sprintf("%s-%v-%d-%d.pgp", place.kind, place.up, place.after, often)
@@ -78,13 +80,12 @@ func TestConnectionHarmedAnywhere(t *testing.T) {
 								broken = append(broken, fmt.Sprintf("the class is %v: %v", ClassOf(err), err))
 							}
 						}
-						count.point(t, name, broken)
+						count.Point(t, name, broken...)
 					}
 				}
 			}
 		})
 	}
-	count.tell(t)
 }
 
 // answers are what a request may get instead of its yes, and the classes an error on it may have.
@@ -129,7 +130,7 @@ func failing(answer error, fails func(call int32) bool) (Faults, *atomic.Int32) 
 // The k-th request of the first night fails, or all from the k-th on, for every k, in every way: the file is
 // there once in the end, and the class of each error is the right one.
 func TestEveryRequestFailsInEveryWay(t *testing.T) {
-	count := tally{What: "SFTP answers"}
+	count := proof.Of(t, "SFTP answers")
 	for _, a := range answers {
 		for _, lasting := range []bool{false, true} {
 			for at := int32(1); ; at++ {
@@ -154,7 +155,7 @@ func TestEveryRequestFailsInEveryWay(t *testing.T) {
 							broken = append(broken, fmt.Sprintf("the class is %v: %v", ClassOf(err), err))
 						}
 					}
-					count.point(t, fmt.Sprintf("%s at request %d, lasting %v", a.name, at, lasting), broken)
+					count.Point(t, fmt.Sprintf("%s at request %d, lasting %v", a.name, at, lasting), broken...)
 				})
 				if first == 0 && calls.Load() < at || first > 0 && first < at {
 					break
@@ -162,7 +163,6 @@ func TestEveryRequestFailsInEveryWay(t *testing.T) {
 			}
 		}
 	}
-	count.tell(t)
 }
 
 // collected fetches what waits and moves it away, as the night does: the place is durable before
@@ -185,7 +185,7 @@ func collected(ctx context.Context, s *Session, dir string, kept map[string][]by
 // Wherever the connection is harmed while return files are picked up, each comes whole and lies once among
 // those that are done.
 func TestPickUpHarmedAnywhere(t *testing.T) {
-	count := tally{What: "SFTP pick-up cuts"}
+	count := proof.Of(t, "SFTP pick-up cuts")
 	inFakeTime(t, 1000, Faults{}, func(t *testing.T, side *nearSide) {
 		content := map[string][]byte{"a.csv": bytes.Repeat([]byte("a"), 9000), "b.csv": bytes.Repeat([]byte("b"), 40_000)}
 		one := func(place harm) []string {
@@ -224,11 +224,10 @@ func TestPickUpHarmedAnywhere(t *testing.T) {
 			return broken
 		}
 		one(harm{})
-		for _, place := range chosen(side.wire.latest.places(97), 24) {
+		for _, place := range proof.Chosen(side.wire.latest.places(97), 24) {
 			for _, place.kind = range []harmKind{cutThere, silence} {
-				count.point(t, fmt.Sprintf("%v after %d, towards the server %v", place.kind, place.after, place.up), one(place))
+				count.Point(t, fmt.Sprintf("%v after %d, towards the server %v", place.kind, place.after, place.up), one(place)...)
 			}
 		}
 	})
-	count.tell(t)
 }

@@ -3,10 +3,8 @@ package bureau
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -93,58 +91,4 @@ func (n *nearSide) violations(t *testing.T, f File, o outcome, taken bool) []str
 		}
 	}
 	return broken
-}
-
-// tally counts the points that a test tried. `make prove` adds up what the tests append to the file that
-// REEMBOSS_PROVE names, one JSON object a line; where it names none, a chosen part of the points is enough.
-type tally struct {
-	What       string `json:"what"`
-	Points     int    `json:"points"`
-	Violations int    `json:"violations"`
-}
-
-func (c *tally) point(t *testing.T, where string, broken []string) {
-	t.Helper()
-	c.Points++
-	if len(broken) == 0 {
-		return
-	}
-	c.Violations++
-	t.Errorf("%s: %q", where, broken)
-}
-
-func (c *tally) tell(t *testing.T) {
-	t.Helper()
-	t.Logf("prove: %s=%d violations=%d", c.What, c.Points, c.Violations)
-	path := os.Getenv("REEMBOSS_PROVE")
-	if path == "" {
-		return
-	}
-	line, err := json.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = f.Write(append(line, '\n'))
-	if err := errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// proving says that every point is to be tried, not a chosen part.
-func proving() bool { return os.Getenv("REEMBOSS_PROVE") != "" }
-
-// chosen gives every nth of points, or all of them where the whole is to be proven.
-func chosen[P any](points []P, nth int) []P {
-	if proving() {
-		return points
-	}
-	var some []P
-	for i := 0; i < len(points); i += nth {
-		some = append(some, points[i])
-	}
-	return some
 }

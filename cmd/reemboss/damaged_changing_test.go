@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"reemboss/batch/report"
+	"reemboss/testdata/proof"
 )
 
 // pausedAt runs the night up to a point, does something to its files there, and lets it go on to its end.
@@ -90,6 +91,7 @@ func TestFilesThatChangeWhileTheyAreRead(t *testing.T) {
 	const content = "card_id,remark\n20001,a\n20002,b\n20003,c\n"
 	half := int64(strings.Index(content, "002,b"))
 	all, one := "2:00 3:00 4:00", "2:00 3:00 4:00 5:00"
+	count := proof.Of(t, "files that change")
 	fifo := func(path string) error { return syscall.Mkfifo(path, 0o600) }
 	link := func(path string) error { return os.Symlink("/etc/passwd", path) }
 	for name, c := range map[string]struct {
@@ -124,6 +126,7 @@ func TestFilesThatChangeWhileTheyAreRead(t *testing.T) {
 		"gone while its result is written":            {"answer/placed#2", false, taken, "-", "-", true, true},
 		"grows between its result and its last place": {"answer/result#2", false, appended("20004,d\n"), all, all, false, false},
 	} {
+		count.Add(1)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newDamagedNight(t, withoutRaceDetector(t))

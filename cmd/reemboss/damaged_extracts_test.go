@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"reemboss/bureau"
+	"reemboss/testdata/proof"
 )
 
 // damagedExtracts by the name of their line in expected.yaml; rows are those of a good extract without its header.
@@ -107,6 +108,7 @@ func TestDamagedExtractsAreAnsweredAsTheTableSays(t *testing.T) {
 	if len(cases) != len(damagedExtracts) {
 		t.Fatalf("expected.yaml has %d extracts, the test makes %d", len(cases), len(damagedExtracts))
 	}
+	proof.Of(t, "damaged files").Add(len(cases))
 	n := newDamagedNight(t, withoutRaceDetector(t))
 	all, _ := damagedCards()
 	table := strings.Split(strings.TrimSpace(string(all)), "\n")

@@ -14,6 +14,7 @@ import (
 	"github.com/xuri/excelize/v2"
 
 	"reemboss/batch/report"
+	"reemboss/testdata/proof"
 )
 
 // The damaged files of expected.yaml that no repository can hold: names, what is no file at all, card numbers. Each
@@ -205,11 +206,12 @@ func carrying(tb testing.TB, book []byte, name string, content []byte) []byte {
 // Names, links, pipes, nothing at all and card numbers where they do not belong, each group in one night.
 func TestDamagedFilesThatNoRepositoryHolds(t *testing.T) {
 	program := withoutRaceDetector(t)
-	seen := map[string]bool{}
+	seen, count := map[string]bool{}, proof.Of(t, "damaged files")
 	for group, cases := range damagedTable(t) {
 		if !strings.HasPrefix(group, "made") {
 			continue
 		}
+		count.Add(len(cases))
 		for _, c := range cases {
 			seen[c.File] = true
 		}

@@ -17,6 +17,7 @@ import (
 
 	"reemboss/batch/report"
 	"reemboss/formats/iso"
+	"reemboss/testdata/proof"
 )
 
 // damagedDir has the damaged files that can lie in a repository; what cannot (odd names, links, rights, 2 GiB) is made
@@ -61,12 +62,13 @@ type damagedFile struct {
 // night of the program, with a good file before all and one behind all.
 func TestDamagedFilesAreAnsweredAsTheTableSays(t *testing.T) {
 	program := withoutRaceDetector(t)
-	groups := damagedTable(t)
+	groups, count := damagedTable(t), proof.Of(t, "damaged files")
 	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
 		if strings.HasPrefix(name, "made") || strings.HasPrefix(name, "extracts") {
 			continue // other tests
 		}
+		count.Add(len(groups[name]))
 		for _, c := range groups[name] {
 			seen[c.File] = true
 		}

@@ -1,0 +1,80 @@
+// Package proof counts the points at which a test broke the product on purpose, for `make prove`.
+//
+// A test of that kind has far more points than a day's work can wait for. It tries a chosen part of them, the same one
+// each time; where the variable REEMBOSS_PROVE names a file it tries every one, and appends there what it counted, one
+// JSON object a line: {"what":"SFTP cuts","points":7046,"violations":0}.
+package proof
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"testing"
+)
+
+// Count is what one test tried, and at how many of these points a promise was broken.
+type Count struct {
+	What       string `json:"what"`
+	Points     int    `json:"points"`
+	Violations int    `json:"violations"`
+}
+
+// Of begins the count of a test, which is told when the test ends.
+func Of(tb testing.TB, what string) *Count {
+	tb.Helper()
+	c := &Count{What: what}
+	tb.Cleanup(func() { c.tell(tb) })
+	return c
+}
+
+// Point adds one point, called where, and fails the test for what was broken there.
+func (c *Count) Point(tb testing.TB, where string, broken ...string) {
+	tb.Helper()
+	c.Points++
+	if len(broken) > 0 {
+		c.Violations++
+		tb.Errorf("%s: %q", where, broken)
+	}
+}
+
+// Add adds points at which the test itself says what is broken; of all of them together that is one violation.
+func (c *Count) Add(points int) { c.Points += points }
+
+// tell appends the count. A test that failed in a way that no point shows has one violation.
+func (c *Count) tell(tb testing.TB) {
+	if tb.Failed() && c.Violations == 0 {
+		c.Violations = 1
+	}
+	tb.Logf("%d %s, %d violations", c.Points, c.What, c.Violations)
+	path := os.Getenv("REEMBOSS_PROVE")
+	if path == "" {
+		return
+	}
+	line, err := json.Marshal(c)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	_, err = f.Write(append(line, '\n'))
+	if err := errors.Join(err, f.Close()); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Whole says that every point is to be tried, not a chosen part.
+func Whole() bool { return os.Getenv("REEMBOSS_PROVE") != "" }
+
+// Chosen gives the first of points, every nth after it and the last; all of them where the whole is to be proven.
+func Chosen[P any](points []P, nth int) []P {
+	if Whole() || len(points) == 0 {
+		return points
+	}
+	var some []P
+	for i := 0; i < len(points)-1; i += nth {
+		some = append(some, points[i])
+	}
+	return append(some, points[len(points)-1])
+}
