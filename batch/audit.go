@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/bureau"
 )
@@ -46,7 +45,7 @@ func (n *Night) signAudit(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sign the audit chain: %w", err)
 	}
-	if err := durable.MkdirAll(n.AuditHeads()); err != nil {
+	if err := n.Files.MkdirAll(n.AuditHeads()); err != nil {
 		return err
 	}
 	path := filepath.Join(n.AuditHeads(), n.run.ID+".json")
@@ -54,7 +53,7 @@ func (n *Night) signAudit(ctx context.Context) error {
 		name string
 		text []byte
 	}{{path, text}, {path + ".asc", signature}} {
-		if err := durable.Write(file.name, func(w io.Writer) error { _, err := w.Write(file.text); return err }); err != nil {
+		if err := n.Files.Write(file.name, func(w io.Writer) error { _, err := w.Write(file.text); return err }); err != nil {
 			return fmt.Errorf("keep the signed head of the audit chain: %w", err)
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"reemboss/batch/config"
-	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/batch/rules"
@@ -90,9 +89,9 @@ func (n *Night) importExtract(ctx context.Context, f ledger.RequestFile) (Import
 	}
 	n.at("cards/imported")
 	if sealed {
-		err = durable.Rename(source, n.Path(f.Final))
+		err = n.Files.Rename(source, n.Path(f.Final))
 	} else {
-		err = durable.Remove(source)
+		err = n.Files.Remove(source)
 	}
 	if err != nil {
 		return s, fmt.Errorf("put %s away: %w", printable(f.Name), err)
@@ -202,7 +201,7 @@ func (n *Night) importFrom(ctx context.Context, source, name, place string, seal
 	}
 	i := &importing{n: n, summary: s, entry: n.entry("cards.stored", name, "")}
 	s.Result = place + ".result.csv"
-	err := durable.Write(s.Result, func(w io.Writer) error {
+	err := n.Files.Write(s.Result, func(w io.Writer) error {
 		i.answers = csv.NewWriter(w)
 		if err := i.answers.Write([]string{"sheet", "row", "card_id", "outcome", "code", "message"}); err != nil {
 			return err

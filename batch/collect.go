@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"reemboss/batch/config"
-	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/bureau"
@@ -74,7 +73,7 @@ func (n *Night) collect(ctx context.Context) (int64, error) {
 func (n *Night) returnsFolder(ctx context.Context, name string) (folder returnsFolder, done func(), err error) {
 	b := n.Config.Bureaus[name]
 	if b.Delivery.Method == config.Folder {
-		return &bureau.Folder{Root: n.Dir}, func() {}, nil
+		return &bureau.Folder{Root: n.Dir, Disk: n.Files.Disk}, func() {}, nil
 	}
 	settings, err := n.settings(name, b.Delivery)
 	if err != nil {
@@ -164,7 +163,7 @@ func (n *Night) fetchReturn(ctx context.Context, name string, folder returnsFold
 	err := folder.Fetch(ctx, n.Config.Bureaus[name].Returns.Dir, f, writer.open)
 	if errors.Is(err, bureau.ErrChanging) {
 		n.note("%s of %s is still being written and is left for the next run", printable(n.shownReturn(ctx, f.Name)), name)
-		return durable.Remove(held)
+		return n.Files.Remove(held)
 	}
 	if err != nil {
 		return err
@@ -205,7 +204,7 @@ func (n *Night) leave(file ledger.ReturnFile, why string) error {
 	} else {
 		n.note("%s of %s is left at the bureau for the next run: %s", printable(file.Name), file.Bureau, why)
 	}
-	return durable.Remove(n.Path(file.Held))
+	return n.Files.Remove(n.Path(file.Held))
 }
 
 // repeated records that the same content came before; nothing of it is done again.
@@ -216,7 +215,7 @@ func (n *Night) repeated(ctx context.Context, file, same ledger.ReturnFile) erro
 	if _, err := n.Ledger.AddReturn(ctx, file); err != nil {
 		return err
 	}
-	return durable.Remove(held)
+	return n.Files.Remove(held)
 }
 
 // shownReturn is a return file's name as the ledger and the reports have it: a card number in it is masked.
@@ -241,7 +240,7 @@ func (n *Night) sweepReturns(ctx context.Context) error {
 	for _, e := range entries {
 		path := filepath.Join(n.HeldReturns(), e.Name())
 		if !slices.ContainsFunc(known, func(f ledger.ReturnFile) bool { return f.Held == n.Relative(path) }) {
-			if err := durable.Remove(path); err != nil {
+			if err := n.Files.Remove(path); err != nil {
 				return err
 			}
 		}

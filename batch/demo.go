@@ -12,7 +12,6 @@ import (
 
 	"github.com/xuri/excelize/v2"
 
-	"reemboss/batch/durable"
 	"reemboss/formats/iso"
 )
 
@@ -37,15 +36,15 @@ func Demo(ctx context.Context, folder string, cards int, o Options, out io.Write
 	w := Workspace{Dir: folder}
 	fmt.Fprintf(out, "workspace  %s\n", folder)
 	sample := &Sample{Seed: 1, Cards: cards, Now: now()}
-	if err := durable.Write(filepath.Join(w.InboxCards(), "cards.csv"), sample.Extract); err != nil {
+	if err := w.Files.Write(filepath.Join(w.InboxCards(), "cards.csv"), sample.Extract); err != nil {
 		return nil, nil, fmt.Errorf("make the card extract: %w", err)
 	}
 	fmt.Fprintf(out, "inbox      cards/cards.csv: an extract of %d cards\n", cards)
-	if err := durable.Write(filepath.Join(w.Inbox(), "reemboss.csv"), sample.ReembossCSV); err != nil {
+	if err := w.Files.Write(filepath.Join(w.Inbox(), "reemboss.csv"), sample.ReembossCSV); err != nil {
 		return nil, nil, fmt.Errorf("make the re-embossing file: %w", err)
 	}
 	fmt.Fprintln(out, "inbox      reemboss.csv: cards to emboss again, some rows wrong on purpose")
-	if err := durable.Write(filepath.Join(w.Inbox(), "reissue.xlsx"), sample.ReissueWorkbook); err != nil {
+	if err := w.Files.Write(filepath.Join(w.Inbox(), "reissue.xlsx"), sample.ReissueWorkbook); err != nil {
 		return nil, nil, fmt.Errorf("make the reissue workbook: %w", err)
 	}
 	fmt.Fprintln(out, "inbox      reissue.xlsx: cards to replace, some rows wrong on purpose")

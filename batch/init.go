@@ -14,7 +14,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"reemboss/batch/config"
-	"reemboss/batch/durable"
 	"reemboss/batch/hsm"
 	"reemboss/bureau"
 )
@@ -49,7 +48,7 @@ func Init(dir string, now time.Time, random io.Reader) error {
 			return fmt.Errorf("make the workspace: %w", err)
 		}
 	}
-	return writeBytes(w.Config(), config.Example(s.values))
+	return w.writeBytes(w.Config(), config.Example(s.values))
 }
 
 // sampleKeys makes the keys of a new workspace and remembers what the configuration must say of them.
@@ -62,12 +61,12 @@ type sampleKeys struct {
 	authorized []byte // our SSH client key, one line
 }
 
-func writeBytes(path string, content []byte) error {
-	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
+func (w Workspace) writeBytes(path string, content []byte) error {
+	if err := w.Files.MkdirAll(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return durable.Write(path, func(w io.Writer) error {
-		_, err := io.Copy(w, bytes.NewReader(content))
+	return w.Files.Write(path, func(out io.Writer) error {
+		_, err := out.Write(content)
 		return err
 	})
 }
@@ -77,13 +76,14 @@ func (s *sampleKeys) keyset() error {
 	if err != nil {
 		return err
 	}
-	if err := writeBytes(s.w.Path("keys", "kek"), append(hsm.EncodeSecret(kek), '\n')); err != nil {
+	if err := s.w.writeBytes(s.w.Path("keys", "kek"), append(hsm.EncodeSecret(kek), '\n')); err != nil {
 		return err
 	}
 	set, err := hsm.CreateKeyset(s.w.Keyset(), kek, s.random, hsm.Spec{
 		Allocation: []string{"allocation-visa", "allocation-mastercard"},
 		CVKs:       []string{"cvk-visa", "cvk-mastercard"},
 		At:         s.now,
+		Files:      s.w.Files,
 	})
 	if err != nil {
 		return err
@@ -125,12 +125,12 @@ func (s *sampleKeys) bureaus() error {
 		}
 		known.WriteString(bureau.KnownHostsLine(name+".simulator", 22, host.PublicKey()) + "\n")
 		for file, content := range map[string][]byte{"authorized_keys": s.authorized, "issuer.asc": s.issuer} {
-			if err := writeBytes(keys(file), content); err != nil {
+			if err := s.w.writeBytes(keys(file), content); err != nil {
 				return err
 			}
 		}
 	}
-	return writeBytes(s.w.Path("keys", "known_hosts"), known.Bytes())
+	return s.w.writeBytes(s.w.Path("keys", "known_hosts"), known.Bytes())
 }
 
 func (s *sampleKeys) cardSystem() (err error) {
@@ -149,11 +149,11 @@ func (s *sampleKeys) pgp(name, private, public string) (fingerprint string, armo
 	if err != nil {
 		return "", nil, err
 	}
-	if err := writeBytes(private, secret); err != nil {
+	if err := s.w.writeBytes(private, secret); err != nil {
 		return "", nil, err
 	}
 	if armoured, err = key.Armored(false); err != nil {
 		return "", nil, err
 	}
-	return key.Fingerprint(), armoured, writeBytes(public, armoured)
+	return key.Fingerprint(), armoured, s.w.writeBytes(public, armoured)
 }

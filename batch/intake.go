@@ -14,7 +14,6 @@ import (
 	"time"
 	"unicode"
 
-	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/batch/rules"
@@ -281,7 +280,7 @@ func (n *Night) claim(ctx context.Context, c candidate, number int) error {
 	}
 	f.ID = id
 	n.at("intake/claiming")
-	if err := durable.Rename(c.path(), place); err != nil {
+	if err := n.Files.Rename(c.path(), place); err != nil {
 		if errors.Is(err, fs.ErrNotExist) { // the sender took it back
 			return n.Ledger.DropFile(ctx, id)
 		}
@@ -312,13 +311,13 @@ func (n *Night) giveBack(ctx context.Context, f ledger.RequestFile, name string)
 	back := filepath.Join(box, name)
 	switch _, err := os.Lstat(back); {
 	case err == nil: // its name has a new file; the link itself holds no bytes
-		if err := durable.Remove(n.Path(f.Intake)); err != nil {
+		if err := n.Files.Remove(n.Path(f.Intake)); err != nil {
 			return err
 		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("look at %s: %w", n.Relative(back), err)
 	default:
-		if err := durable.Rename(n.Path(f.Intake), back); err != nil {
+		if err := n.Files.Rename(n.Path(f.Intake), back); err != nil {
 			return fmt.Errorf("give %s back: %w", printable(f.Name), err)
 		}
 	}
@@ -335,7 +334,7 @@ func (n *Night) dropMarker(f ledger.RequestFile, name string) error {
 	if f.Extract {
 		box = n.InboxCards()
 	}
-	return durable.Remove(filepath.Join(box, name) + n.Config.Intake.DoneMarker)
+	return n.Files.Remove(filepath.Join(box, name) + n.Config.Intake.DoneMarker)
 }
 
 // plain takes the path out of a file error: workspace paths mean nothing to the reader of a report.

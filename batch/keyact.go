@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -115,12 +114,7 @@ func ExportSSH(dir string, o Options) ([]byte, error) {
 
 // WritePublic makes a file that everybody may read, whole or not at all; an existing one is an error (fs.ErrExist).
 func WritePublic(path string, content []byte) error {
-	err := durable.Create(path, func(w io.Writer) error {
-		if f, ok := w.(*os.File); ok {
-			if err := f.Chmod(0o644); err != nil {
-				return err
-			}
-		}
+	err := durable.Files{}.CreateMode(path, 0o644, func(w io.Writer) error {
 		_, err := w.Write(content)
 		return err
 	})

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"reemboss/batch/config"
-	"reemboss/batch/durable"
 	"reemboss/batch/hsm"
 	"reemboss/bureau"
 )
@@ -224,18 +223,18 @@ func ownerOfKey(owner string) (stem, at string, err error) {
 // createSame makes a file that must not be there, unless with the same content.
 func (n *Night) createSame(name string, content []byte) error {
 	path := n.Path(filepath.FromSlash(name))
-	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
+	if err := n.Files.MkdirAll(filepath.Dir(path)); err != nil {
 		return err
 	}
 	if there, err := os.ReadFile(path); err == nil && string(there) == string(content) {
 		return nil
 	}
-	return createBytes(path, content)
+	return n.createBytes(path, content)
 }
 
 // createBytes makes a private file durably; one that is there is an error (fs.ErrExist).
-func createBytes(path string, content []byte) error {
-	return durable.Create(path, func(w io.Writer) error {
+func (n *Night) createBytes(path string, content []byte) error {
+	return n.Files.Create(path, func(w io.Writer) error {
 		_, err := w.Write(content)
 		return err
 	})

@@ -332,7 +332,11 @@ func (n *Night) openKeyset(ctx context.Context) (*hsm.Keyset, error) {
 		return nil, fmt.Errorf("key-encryption key: %w", err)
 	}
 	defer clear(kek)
-	return hsm.OpenKeyset(n.Keyset(), kek)
+	keyset, err := hsm.OpenKeyset(n.Keyset(), kek)
+	if err == nil {
+		keyset.Files = n.Files
+	}
+	return keyset, err
 }
 
 func (r *keyring) inKeyset() {
@@ -393,5 +397,5 @@ func (r *keyring) ranges() {
 
 // hostOf is where a server's host key is looked up.
 func (n *Night) hostOf(d config.Delivery) bureau.Settings {
-	return bureau.Settings{Host: d.Host, Port: d.Port, KnownHosts: n.Resolve(d.KnownHosts), User: d.User, DialTimeout: d.DialTimeout, Ciphers: d.Ciphers}
+	return bureau.Settings{Host: d.Host, Port: d.Port, KnownHosts: n.Resolve(d.KnownHosts), User: d.User, DialTimeout: d.DialTimeout, Ciphers: d.Ciphers, Dial: n.Dial}
 }

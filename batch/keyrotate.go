@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"reemboss/batch/durable"
 	"reemboss/batch/hsm"
 	"reemboss/batch/hsm/pkcs11"
 	"reemboss/bureau"
@@ -114,7 +113,7 @@ func (n *Night) kekFile(ctx context.Context, kek []byte, out, token string) ([]b
 
 func (n *Night) exchangeKEK(kek, content []byte, out string) error {
 	if out != "" { // the file first: a keyset that opens with a key that is nowhere would be of no use
-		if err := createBytes(out, content); err != nil {
+		if err := n.createBytes(out, content); err != nil {
 			return err
 		}
 		n.at("keys/kek-made")
@@ -124,7 +123,7 @@ func (n *Night) exchangeKEK(kek, content []byte, out string) error {
 		return err
 	}
 	n.at("keys/rewrapped")
-	if err := writeBytes(n.Resolve(n.Config.Keys.Keyset.File), content); err != nil {
+	if err := n.writeBytes(n.Resolve(n.Config.Keys.Keyset.File), content); err != nil {
 		return err
 	}
 	n.at("keys/kek-replaced")
@@ -226,7 +225,7 @@ func (n *Night) RotateSSH(ctx context.Context) (NewOwnKey, error) {
 		}
 		_, made.Fingerprint = bureau.DescribeSSHKey(signer.PublicKey())
 		made.Public = string(ssh.MarshalAuthorizedKey(signer.PublicKey()))
-		return durable.SyncFolder(n.Path("keys"))
+		return n.Files.SyncFolder(n.Path("keys"))
 	})
 	return made, asSetup(err)
 }

@@ -24,8 +24,9 @@ import (
 // leaves the ledger ahead of the mark, which is harmless, and a ledger behind
 // its mark is always an older copy.
 type marks struct {
-	path string
-	high map[string]int64
+	path  string
+	files durable.Files
+	high  map[string]int64
 }
 
 type marksFile struct {
@@ -33,8 +34,8 @@ type marksFile struct {
 	Counters map[string]int64 `json:"counters"`
 }
 
-func readMarks(path string) (*marks, error) {
-	m := &marks{path: path, high: map[string]int64{}}
+func readMarks(path string, files durable.Files) (*marks, error) {
+	m := &marks{path: path, files: files, high: map[string]int64{}}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
@@ -85,7 +86,7 @@ func (m *marks) raise(ctx context.Context, l ledger.Deciding) error {
 	if !higher {
 		return nil
 	}
-	err = durable.Write(m.path, func(w io.Writer) error {
+	err = m.files.Write(m.path, func(w io.Writer) error {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		return e.Encode(marksFile{

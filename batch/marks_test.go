@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 )
 
@@ -21,7 +22,7 @@ func (c counters) Counters(context.Context) (map[string]int64, error) { return c
 // Invariant 9: a ledger behind its high-water marks is an older copy, and nothing is issued from it.
 func TestALedgerBehindItsMarksIsNoticed(t *testing.T) {
 	ctx, path := t.Context(), filepath.Join(t.TempDir(), "marks.json")
-	m, err := readMarks(path)
+	m, err := readMarks(path, durable.Files{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +30,7 @@ func TestALedgerBehindItsMarksIsNoticed(t *testing.T) {
 	if err := m.raise(ctx, now); err != nil {
 		t.Fatal(err)
 	}
-	if m, err = readMarks(path); err != nil {
+	if m, err = readMarks(path, durable.Files{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.check(ctx, now); err != nil {
@@ -46,7 +47,7 @@ func TestALedgerBehindItsMarksIsNoticed(t *testing.T) {
 	if err := m.raise(ctx, counters{have: map[string]int64{"range/visa": 1}}); err != nil {
 		t.Fatal(err)
 	}
-	if m, err = readMarks(path); err != nil || m.high["range/visa"] != 40 {
+	if m, err = readMarks(path, durable.Files{}); err != nil || m.high["range/visa"] != 40 {
 		t.Errorf("a mark was lowered to %d (%v)", m.high["range/visa"], err)
 	}
 }
@@ -56,7 +57,7 @@ func TestDamagedMarksAreNotTakenForNone(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`{"counters":`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readMarks(path); err == nil {
+	if _, err := readMarks(path, durable.Files{}); err == nil {
 		t.Error("damaged marks were read as none")
 	}
 }

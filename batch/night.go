@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/user"
 	"time"
@@ -58,6 +59,8 @@ type Night struct {
 	Now    func() time.Time
 	Sleep  func(ctx context.Context, d time.Duration) error
 	Random io.Reader
+	// Dial connects to bureaus; nil is net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Login is the login of whoever runs this process, by its user id.
 	Login func() (string, error)
 	// Progress is told how far a stage is; total is 0 when unknown. It may be nil.
@@ -66,8 +69,9 @@ type Night struct {
 	// writing and delivery; a test ends the process there. It may be nil.
 	Checkpoint func(point string)
 
-	chunk      int // rows decided and committed together
-	piece      int // rows brought under new keys together
+	commit     func(durable bool) // of the ledger; may be nil
+	chunk      int                // rows decided and committed together
+	piece      int                // rows brought under new keys together
 	keyset     *hsm.Keyset
 	software   hsm.Backend    // nil without keys of backend software
 	cardKeys   *hsm.Route     // every card key at its place; nil until a run begins

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"reemboss/batch/config"
+	"reemboss/batch/durable"
 	"reemboss/batch/hsm"
 	"reemboss/batch/issue"
 	"reemboss/batch/ledger"
@@ -36,8 +38,13 @@ type Options struct {
 	Now        func() time.Time
 	Sleep      func(ctx context.Context, d time.Duration) error
 	Random     io.Reader
+	Disk       durable.Disk // what is written to; not the ledger, whose files are SQLite's
 	Progress   func(stage string, done, total int64)
 	Checkpoint func(point string)
+	// Commit hears of each write transaction of the ledger, before it is committed and after it is durable.
+	Commit func(durable bool)
+	// Dial connects to bureaus; nil: net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// UserID is the account that the process works as; nil: its effective user id.
 	UserID func() int
 }
@@ -114,12 +121,12 @@ func newNight(dir string, o Options) (*Night, error) {
 	if err != nil {
 		return nil, setup("find the workspace: %w", err)
 	}
-	w := Workspace{Dir: dir}
+	w := Workspace{Dir: dir, Files: durable.Files{Disk: o.Disk}}
 	cfg, err := config.Load(w.Config())
 	if cfg == nil {
 		return nil, &SetupError{err}
 	}
-	n := &Night{Workspace: w, Config: cfg, Log: o.Log, Now: o.Now, Sleep: o.Sleep, Random: o.Random, Progress: o.Progress, Checkpoint: o.Checkpoint,
+	n := &Night{Workspace: w, Config: cfg, Log: o.Log, Now: o.Now, Sleep: o.Sleep, Random: o.Random, Progress: o.Progress, Checkpoint: o.Checkpoint, Dial: o.Dial, commit: o.Commit,
 		chunk: chunkRows, piece: rekeyRows, waiting: map[string]string{}, stuck: map[string]bool{}, kept: map[int64]string{}, simulators: map[string]*bureau.Simulator{}}
 	if n.Now == nil {
 		n.Now = time.Now
@@ -151,6 +158,7 @@ func (n *Night) openKeys(ctx context.Context) error {
 	if n.keyset, err = hsm.OpenKeyset(n.Keyset(), kek); err != nil {
 		return setup("keyset: %w", err)
 	}
+	n.keyset.Files = n.Files
 	if err := n.softwareKeys(); err != nil {
 		return err
 	}
@@ -240,12 +248,12 @@ func (n *Night) openLedger(ctx context.Context, change bool) error {
 			return setup("%w", err)
 		}
 	}
-	opened, err := sqlite.Open(n.LedgerFile(), n.keyset, sqlite.Options{Create: true})
+	opened, err := sqlite.Open(n.LedgerFile(), n.keyset, sqlite.Options{Create: true, Commit: n.commit})
 	if err != nil {
 		return fmt.Errorf("open the ledger: %w", err)
 	}
 	n.Ledger = opened // only now: an interface that holds a nil pointer is not nil
-	if n.marks, err = readMarks(n.MarksFile()); err != nil {
+	if n.marks, err = readMarks(n.MarksFile(), n.Files); err != nil {
 		return err
 	}
 	if !change {

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"reemboss/batch/config"
-	"reemboss/batch/durable"
 	"reemboss/bureau"
 )
 
@@ -127,7 +126,7 @@ func (n *Night) PinHost(ctx context.Context, h *HostKeys, fingerprint string, re
 		detail += ", instead of " + p.Type + " " + p.Fingerprint
 	}
 	err = n.recorded(ctx, "bureau.host_pinned", h.Bureau+" "+h.Server, detail, func() error {
-		if err := replaceKnownHosts(path, text); err != nil {
+		if err := n.replaceKnownHosts(path, text); err != nil {
 			return err
 		}
 		now, err := bureau.PinnedHostKeys(h.settings)
@@ -140,17 +139,12 @@ func (n *Night) PinHost(ctx context.Context, h *HostKeys, fingerprint string, re
 }
 
 // replaceKnownHosts writes the file; one that others could read stays readable, it holds no secret.
-func replaceKnownHosts(path string, text []byte) error {
+func (n *Night) replaceKnownHosts(path string, text []byte) error {
 	mode := fs.FileMode(0o600)
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm() &^ 0o022
 	}
-	return durable.Write(path, func(w io.Writer) error {
-		if f, ok := w.(*os.File); ok {
-			if err := f.Chmod(mode); err != nil {
-				return err
-			}
-		}
+	return n.Files.WriteMode(path, mode, func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
 	})

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"reemboss/batch/config"
-	"reemboss/batch/durable"
 	"reemboss/batch/hsm/payshield"
 	"reemboss/batch/ledger"
 	"reemboss/formats/iso"
@@ -192,7 +191,7 @@ func (n *Night) placePINFile(f ledger.BureauFile) error {
 	if _, err := os.Lstat(place + unsettled); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := durable.Rename(place+unsettled, place); err != nil {
+	if err := n.Files.Rename(place+unsettled, place); err != nil {
 		return fmt.Errorf("put %s in its place: %w", f.Name, err)
 	}
 	n.at("write/placed")

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"reemboss/batch/config"
-	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 )
 
@@ -42,7 +41,7 @@ func (n *Night) clearUnwritten(f ledger.BureauFile) error {
 	}
 	path := filepath.Join(n.Outbox(f.Recipient), f.Name)
 	if f.Recipient == config.PINRecipient { // nobody fetches it before the ledger has frozen it
-		return durable.Remove(path + unsettled)
+		return n.Files.Remove(path + unsettled)
 	}
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -52,7 +51,7 @@ func (n *Night) clearUnwritten(f ledger.BureauFile) error {
 	if r, err := n.recipient(f.Recipient); err != nil || r.Delivery.Method == config.Folder {
 		return setup("outbox/%s/%s is there, left by a run that died, and %s may have fetched it from there: ask; if it did not, remove the file and cancel again", f.Recipient, f.Name, f.Recipient)
 	}
-	if err := durable.Remove(path); err != nil {
+	if err := n.Files.Remove(path); err != nil {
 		return err
 	}
 	n.at("cancel/cleared")

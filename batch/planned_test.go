@@ -14,7 +14,6 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"reemboss/batch/config"
-	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/formats/iso"
@@ -268,7 +267,7 @@ func TestACancelThatDiesIsGivenAgain(t *testing.T) {
 	b := spoiltPlan(t)
 	b.run()
 	name := b.plan().Name
-	if err := durable.MkdirAll(b.Outbox("alpha")); err != nil {
+	if err := b.Files.MkdirAll(b.Outbox("alpha")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(b.Outbox("alpha"), name), []byte("sealed"), 0o600); err != nil {

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"reemboss/batch/config"
-	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/bureau"
@@ -83,6 +82,7 @@ func (n *Night) writeReports(ctx context.Context, runID string) (*report.Reconci
 	}
 	n.reported = len(n.warnings)
 	return report.WriteAll(ctx, report.Input{
+		Files:  n.Files,
 		Ledger: n.Ledger, RunID: runID, Workspace: n.Dir, Dir: n.Reports(runID), Extra: extra, Artifacts: artifacts,
 		Sign: func(r io.Reader) ([]byte, error) { return bureau.SignDetached(r, n.ownKey, n.Now()) },
 	})
@@ -266,7 +266,7 @@ func (n *Night) stillSame(ctx context.Context, f *ledger.RequestFile) (bool, err
 // freePlace finds a name in done/<date>/ or refused/<date>/ that neither a file nor one of its companions has: a.csv, then a-2.csv …
 func (n *Night) freePlace(folder, name string) (string, error) {
 	dir := n.Path(folder, n.run.Date)
-	if err := durable.MkdirAll(dir); err != nil {
+	if err := n.Files.MkdirAll(dir); err != nil {
 		return "", fmt.Errorf("make %s: %w", n.Relative(dir), err)
 	}
 	entries, err := os.ReadDir(dir)
@@ -309,13 +309,13 @@ func (n *Night) place(f ledger.RequestFile) error {
 		return gone(f)
 	}
 	if !f.HoldsPAN {
-		return durable.Rename(from, to)
+		return n.Files.Rename(from, to)
 	}
 	if err := n.sealForUs(from, to, f.Name); err != nil {
 		return err
 	}
 	n.at("answer/sealed")
-	return durable.Remove(from)
+	return n.Files.Remove(from)
 }
 
 func limit(s string, bytes int) string {
@@ -341,7 +341,7 @@ const maxResultWorkbook = 512 << 20
 // writeResult writes <name>.result.csv and, for a workbook, <name>.result.xlsx.
 func (n *Night) writeResult(ctx context.Context, f ledger.RequestFile) (notes []string, err error) {
 	in := report.ResultInput{
-		Dir: filepath.Dir(n.Path(f.Final)), Name: resultName(f), Mask: n.masker(ctx), FindKnown: n.knownIn(ctx), MaxUnpacked: min(n.Config.Intake.MaxUnpacked, maxResultWorkbook),
+		Dir: filepath.Dir(n.Path(f.Final)), Files: n.Files, Name: resultName(f), Mask: n.masker(ctx), FindKnown: n.knownIn(ctx), MaxUnpacked: min(n.Config.Intake.MaxUnpacked, maxResultWorkbook),
 		Told: func(ctx context.Context, fn func(*ledger.Told) error) error {
 			return n.Ledger.EachTold(ctx, "", f.ID, fn)
 		},

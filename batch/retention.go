@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"reemboss/batch/config"
-	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 )
@@ -350,10 +349,7 @@ func (r *retention) regular(p string) (info fs.FileInfo, err error) {
 func (r *retention) remove(d due) error {
 	for _, p := range d.paths {
 		r.n.at("retention/removing")
-		if err := r.root.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err := durable.SyncFolder(r.n.Path(path.Dir(p))); err != nil {
+		if err := r.n.Files.RemoveIn(r.root, p); err != nil {
 			return err
 		}
 	}
@@ -364,10 +360,7 @@ func (r *retention) remove(d due) error {
 		return nil // gone before, or still in use
 	}
 	r.n.at("retention/emptied")
-	if err := r.root.Remove(d.folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return durable.SyncFolder(r.n.Path(path.Dir(d.folder)))
+	return r.n.Files.RemoveIn(r.root, d.folder)
 }
 
 // unreachable lets a folder that is not there be, and tells of any other trouble with it.

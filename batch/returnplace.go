@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 
-	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 )
 
@@ -30,7 +29,7 @@ func (r *returnReader) place(ctx context.Context, file *ledger.ReturnFile) error
 		folder = filepath.Join(folder, "quarantine")
 	}
 	if file.Final == "" {
-		if err := durable.MkdirAll(folder); err != nil {
+		if err := n.Files.MkdirAll(folder); err != nil {
 			return err
 		}
 		sealed, err := n.returnHoldsPAN(ctx, file)
@@ -68,7 +67,7 @@ func (r *returnReader) place(ctx context.Context, file *ledger.ReturnFile) error
 	}
 	n.at("collect/done")
 	if file.State == ledger.ReturnApplied {
-		return durable.Remove(held)
+		return n.Files.Remove(held)
 	}
 	return nil // a quarantined one may be read again: its bytes stay held until a person dismisses it
 }
@@ -169,7 +168,7 @@ func (n *Night) copyHeld(file *ledger.ReturnFile) error {
 	if strings.HasSuffix(final, extension(printableName(file.Name))+".pgp") {
 		return n.heldBytes(file, func(came io.Reader) error { return n.sealStream(came, final, file.Name) })
 	}
-	return durable.Write(final, func(w io.Writer) error {
+	return n.Files.Write(final, func(w io.Writer) error {
 		return n.heldBytes(file, func(came io.Reader) error {
 			_, err := io.Copy(w, came)
 			return err
@@ -179,7 +178,7 @@ func (n *Night) copyHeld(file *ledger.ReturnFile) error {
 
 // writeReason writes, beside a quarantined file, why it is there.
 func (n *Night) writeReason(file *ledger.ReturnFile) error {
-	return durable.Write(n.Path(file.Final)+".result.csv", func(w io.Writer) error {
+	return n.Files.Write(n.Path(file.Final)+".result.csv", func(w io.Writer) error {
 		out := csv.NewWriter(w)
 		for _, row := range [][]string{
 			{"bureau", "file", "line", "code", "message", "sha256", "size"},

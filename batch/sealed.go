@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"reemboss/batch/durable"
 	"reemboss/bureau"
 	"reemboss/formats/extract"
 )
@@ -26,7 +25,7 @@ func (n *Night) sealForUs(from, to, name string) error {
 
 // sealStream is [Night.sealForUs] for bytes that lie nowhere yet.
 func (n *Night) sealStream(in io.Reader, to, name string) error {
-	return durable.Write(to, func(w io.Writer) error {
+	return n.Files.Write(to, func(w io.Writer) error {
 		sealed, err := bureau.Seal(w, bureau.Sealing{To: []*bureau.Key{n.ownKey}, Signer: n.ownKey, FileName: limit(printable(name), 200), Time: n.Now(), Rand: n.Random})
 		if err != nil {
 			return err
@@ -66,7 +65,7 @@ func (r *sealedRows) start() {
 	reader, writer := io.Pipe()
 	r.pipe, r.result, r.out = writer, make(chan error, 1), csv.NewWriter(writer)
 	go func() {
-		err := durable.Write(r.path, func(w io.Writer) error {
+		err := r.n.Files.Write(r.path, func(w io.Writer) error {
 			sealed, err := bureau.Seal(w, bureau.Sealing{To: []*bureau.Key{r.n.ownKey}, Signer: r.n.ownKey,
 				FileName: limit(strings.TrimSuffix(filepath.Base(r.path), ".pgp"), 200), Time: r.n.Now(), Rand: r.n.Random})
 			if err != nil {

@@ -178,7 +178,7 @@ func (n *Night) settings(name string, d config.Delivery) (bureau.Settings, error
 		Host: d.Host, Port: d.Port, User: d.User, PrivateKeyPath: n.Resolve(d.KeyFile), KnownHosts: n.Resolve(d.KnownHosts),
 		Dir: d.Dir, TempSuffix: d.TempSuffix, TempDir: d.TempDir, Stat: d.Stat, ReadBack: d.ReadBack, TakenAway: d.TakenAway,
 		Fsync: d.Fsync, Concurrency: d.Concurrency, Ciphers: d.Ciphers, DialTimeout: d.DialTimeout, IdleTimeout: d.IdleTimeout,
-		Attempts: d.Attempts, RetryPause: d.RetryPause,
+		Attempts: d.Attempts, RetryPause: d.RetryPause, Dial: n.Dial,
 	}
 	if b := n.Config.Bureaus[name]; b.Simulator {
 		sim, err := n.simulator(name)

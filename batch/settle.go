@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/rules"
 	"reemboss/formats/returns"
@@ -192,7 +191,7 @@ func (n *Night) settleReturn(ctx context.Context, name string, word Settlement, 
 	if word == ReadAgain {
 		if file.Final != "" { // its bytes are held; these are only to look at
 			for _, path := range []string{n.Path(file.Final), n.Path(file.Final) + ".result.csv"} {
-				if err := durable.Remove(path); err != nil {
+				if err := n.Files.Remove(path); err != nil {
 					return "", err
 				}
 			}
@@ -207,7 +206,7 @@ func (n *Night) settleReturn(ctx context.Context, name string, word Settlement, 
 	if err := n.Ledger.UpdateReturn(ctx, file, &entry); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s is dismissed; it stays in %s and nothing of it is used.", printable(file.Name), file.Final), durable.Remove(held)
+	return fmt.Sprintf("%s is dismissed; it stays in %s and nothing of it is used.", printable(file.Name), file.Final), n.Files.Remove(held)
 }
 
 // quarantined finds a quarantined return file by its name, or by where it lies.

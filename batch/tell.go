@@ -24,7 +24,7 @@ const deliveringTime = 10 * time.Minute
 // openNotifier reads what notifying needs: a secret that is missing is a mistake of the configuration, found before the night begins.
 func (n *Night) openNotifier() (err error) {
 	n.notifier, err = notify.New(n.Config.Notify, n.Config.Events, func(ref config.SecretRef) ([]byte, error) { return hsm.LoadText(ref, n.Dir) },
-		notify.Options{Workspace: n.Dir, Now: n.Now, Sleep: n.Sleep, Log: n.Log})
+		notify.Options{Workspace: n.Dir, Files: n.Files, Now: n.Now, Sleep: n.Sleep, Log: n.Log})
 	if err != nil {
 		return setup("who is told of a night: %w", err)
 	}

@@ -13,7 +13,11 @@ import (
 
 // Workspace is the folder that a night works in (docs/operations.md). All its
 // folders are private (0700).
-type Workspace struct{ Dir string }
+type Workspace struct {
+	Dir string
+	// Files is how its files are written; the zero value writes to this machine's disk.
+	Files durable.Files
+}
 
 // ErrLocked: another run holds the workspace's lock (exit code 3).
 var ErrLocked = errors.New("another run is working in this workspace")
@@ -68,7 +72,7 @@ func (w Workspace) folders(recipients []string) []string {
 // last places share a file system: a file moves by one rename.
 func (w Workspace) prepare(recipients []string) error {
 	for _, folder := range w.folders(recipients) {
-		if err := durable.MkdirAll(folder); err != nil {
+		if err := w.Files.MkdirAll(folder); err != nil {
 			return fmt.Errorf("make the workspace folder %s: %w", folder, err)
 		}
 	}
@@ -89,7 +93,7 @@ func (w Workspace) prepare(recipients []string) error {
 // lock takes the workspace for this process until the returned function is
 // called or the process ends, however it ends.
 func (w Workspace) lock() (unlock func(), err error) {
-	if err := durable.MkdirAll(w.Path("state")); err != nil {
+	if err := w.Files.MkdirAll(w.Path("state")); err != nil {
 		return nil, fmt.Errorf("make the state folder: %w", err)
 	}
 	l := flock.New(w.LockFile(), flock.SetPermissions(0o600))
@@ -107,7 +111,7 @@ func (w Workspace) lock() (unlock func(), err error) {
 // wrote into one of the folders; a folder that is not there has none. The lock must be held.
 func (w Workspace) sweep(folders ...string) error {
 	for _, folder := range folders {
-		if err := durable.Sweep(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := w.Files.Sweep(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("clear %s of what a crash left: %w", w.Relative(folder), err)
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"reemboss/batch/config"
-	"reemboss/batch/durable"
 	"reemboss/batch/hsm"
 	"reemboss/batch/issue"
 	"reemboss/batch/ledger"
@@ -414,17 +413,17 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 		}
 		path += unsettled
 	}
-	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
+	if err := n.Files.MkdirAll(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("make the outbox: %w", err)
 	}
-	if err := durable.Sweep(filepath.Dir(path)); err != nil {
+	if err := n.Files.Sweep(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("clear the outbox: %w", err)
 	}
 	text := n.textOf(ctx, f, h)
 	sealedSum, size := sha256.New(), int64(0)
 	n.at("write/bytes")
 	err = n.withTwin(f, func(twin io.Writer) error {
-		return durable.Write(path, func(w io.Writer) error {
+		return n.Files.Write(path, func(w io.Writer) error {
 			counted := &countingWriter{w: io.MultiWriter(w, sealedSum)}
 			err := n.seal(counted, f, h, keys, signer, func(clear io.Writer) error { return text.write(clear, twin) })
 			size = counted.n
@@ -486,10 +485,10 @@ func (n *Night) withTwin(f ledger.BureauFile, fill func(twin io.Writer) error) e
 		return fill(nil)
 	}
 	path := filepath.Join(n.Reports(n.run.ID), twinName(f.Name))
-	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
+	if err := n.Files.MkdirAll(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("make the folder of reports: %w", err)
 	}
-	return durable.Write(path, func(w io.Writer) error {
+	return n.Files.Write(path, func(w io.Writer) error {
 		buffered := newBuffer(w)
 		if err := fill(buffered); err != nil {
 			return err

@@ -191,5 +191,5 @@ func writeWhole(dir, path string, publish func(from, to string) error, fill func
 	if err := publish(temporary, path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return machine{}.SyncFolder(filepath.Dir(path))
 }

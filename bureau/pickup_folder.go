@@ -16,6 +16,33 @@ import (
 type Folder struct {
 	Root       string
 	TempSuffix string // of files that are still being written; .part
+	Disk       Disk   // nil: this machine's
+}
+
+// Disk is what [Folder] changes in a file system, with the errors of package os.
+type Disk interface {
+	Link(from, to string) error
+	Remove(path string) error
+	SyncFolder(path string) error
+}
+
+type machine struct{}
+
+func (machine) Link(from, to string) error { return os.Link(from, to) }
+func (machine) Remove(path string) error   { return os.Remove(path) }
+func (machine) SyncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+func (f Folder) disk() Disk {
+	if f.Disk == nil {
+		return machine{}
+	}
+	return f.Disk
 }
 
 // Waiting lists the plain files of dir, see [Session.Waiting].
@@ -104,10 +131,10 @@ func (f Folder) Discard(_ context.Context, dir, name string) error {
 		return err
 	}
 	full := filepath.Join(f.at(dir), name)
-	if err := os.Remove(full); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := f.disk().Remove(full); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return f.failed("remove", full, "returns.dir", err)
 	}
-	return syncFolder(f.at(dir))
+	return f.disk().SyncFolder(f.at(dir))
 }
 
 // SetAside moves a file, see [Session.SetAside]. Both folders must be on one file system.
@@ -118,10 +145,10 @@ func (f Folder) SetAside(_ context.Context, dir, name, to string) error {
 	from := filepath.Join(f.at(dir), name)
 	for n := 1; n <= mostTaken; n++ {
 		target := filepath.Join(f.at(to), numbered(name, n))
-		err := moveOver(from, target)
+		err := f.moveOver(from, target)
 		switch {
 		case err == nil:
-			return errors.Join(syncFolder(f.at(to)), syncFolder(f.at(dir)))
+			return errors.Join(f.disk().SyncFolder(f.at(to)), f.disk().SyncFolder(f.at(dir)))
 		case errors.Is(err, fs.ErrExist):
 			if _, err := os.Lstat(from); errors.Is(err, fs.ErrNotExist) {
 				return nil
@@ -140,19 +167,11 @@ func (f Folder) SetAside(_ context.Context, dir, name, to string) error {
 
 // moveOver gives a file a free name: the link fails where it is not. A kill between the two
 // leaves both names; the file is then moved once more, under the next free name.
-func moveOver(from, to string) error {
-	if err := os.Link(from, to); err != nil {
+func (f Folder) moveOver(from, to string) error {
+	if err := f.disk().Link(from, to); err != nil {
 		return err
 	}
-	return os.Remove(from)
-}
-
-func syncFolder(dir string) error {
-	folder, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return f.disk().Remove(from)
 }
 
 func (f Folder) at(dir string) string {

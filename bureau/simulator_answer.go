@@ -216,7 +216,7 @@ func publishAt(now time.Time) func(from, to string) error {
 		if err := os.Chtimes(from, now, now); err != nil {
 			return err
 		}
-		return moveOver(from, to)
+		return Folder{}.moveOver(from, to)
 	}
 }
 

@@ -2,12 +2,17 @@
 // name in the same folder, fsync, rename, fsync of the folder. A crash at any
 // point leaves the old file or the new one under the name, never a part; what
 // else it may leave is a temporary file whose name begins with [TempPrefix]
-// (sealed or masked bytes only: callers write no others), which [Sweep] removes.
+// (sealed or masked bytes only: callers write no others), which [Files.Sweep] removes.
+//
+// All that a night writes goes this way, the ledger's own files excepted: they
+// are SQLite's, which syncs them itself.
 package durable
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,101 +21,133 @@ import (
 // TempPrefix begins the name of every temporary file of this package.
 const TempPrefix = ".reemboss-tmp-"
 
-// Write makes the file path with mode 0600 from what fill writes. Nothing is
-// under path until the content is durable. An existing file is replaced.
-func Write(path string, fill func(io.Writer) error) (err error) {
-	return write(path, fill, os.Rename)
+// private is the mode of a file unless said otherwise.
+const private fs.FileMode = 0o600
+
+// Files writes to a disk. The zero value writes to the machine's own.
+type Files struct{ Disk Disk }
+
+func (f Files) disk() Disk {
+	if f.Disk == nil {
+		return Machine{}
+	}
+	return f.Disk
 }
 
-// Create is [Write] for a name that must be free: an existing file is an
+// Write makes the file path with mode 0600 from what fill writes. Nothing is
+// under path until the content is durable. An existing file is replaced.
+func (f Files) Write(path string, fill func(io.Writer) error) error {
+	return f.write(path, private, fill, f.disk().Rename)
+}
+
+// WriteMode is [Files.Write] with a mode of its own.
+func (f Files) WriteMode(path string, mode fs.FileMode, fill func(io.Writer) error) error {
+	return f.write(path, mode, fill, f.disk().Rename)
+}
+
+// Create is [Files.Write] for a name that must be free: an existing file is an
 // error that wraps fs.ErrExist, and stays as it is.
-func Create(path string, fill func(io.Writer) error) error {
-	return write(path, fill, func(temp, path string) error {
-		if err := os.Link(temp, path); err != nil {
+func (f Files) Create(path string, fill func(io.Writer) error) error {
+	return f.CreateMode(path, private, fill)
+}
+
+// CreateMode is [Files.Create] with a mode of its own.
+func (f Files) CreateMode(path string, mode fs.FileMode, fill func(io.Writer) error) error {
+	return f.write(path, mode, fill, func(temp, path string) error {
+		if err := f.disk().Link(temp, path); err != nil {
 			return err
 		}
-		return os.Remove(temp)
+		return f.disk().Remove(temp)
 	})
 }
 
-func write(path string, fill func(io.Writer) error, publish func(temp, path string) error) (err error) {
+func (f Files) write(path string, mode fs.FileMode, fill func(io.Writer) error, publish func(temp, path string) error) (err error) {
 	folder := filepath.Dir(path)
-	f, err := os.CreateTemp(folder, TempPrefix) // mode 0600
+	temp, err := f.disk().CreateTemp(folder, TempPrefix)
 	if err != nil {
 		return fmt.Errorf("make a file in %s: %w", folder, err)
 	}
 	defer func() {
 		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
+			_ = temp.Close()
+			_ = f.disk().Remove(temp.Name())
 		}
 	}()
-	if err := fill(f); err != nil {
+	if mode != private {
+		if err := temp.Chmod(mode); err != nil {
+			return fmt.Errorf("set the mode of %s: %w", path, err)
+		}
+	}
+	if err := fill(temp); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
+	if err := temp.Sync(); err != nil {
 		return fmt.Errorf("make %s durable: %w", path, err)
 	}
-	if err := f.Close(); err != nil {
+	if err := temp.Close(); err != nil {
 		return fmt.Errorf("close %s: %w", path, err)
 	}
-	if err := publish(f.Name(), path); err != nil {
+	if err := publish(temp.Name(), path); err != nil {
 		return fmt.Errorf("put %s in its place: %w", path, err)
 	}
-	return SyncFolder(folder)
+	return f.SyncFolder(folder)
 }
 
 // MkdirAll makes a private folder (0700) and what is missing above it, each
 // entry durable before the next.
-func MkdirAll(path string) error {
+func (f Files) MkdirAll(path string) error {
 	switch info, err := os.Stat(path); {
 	case err == nil && info.IsDir():
 		return nil
 	case err == nil:
 		return fmt.Errorf("%s is a file, not a folder", path)
-	case !os.IsNotExist(err):
+	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if err := MkdirAll(filepath.Dir(path)); err != nil {
+	if err := f.MkdirAll(filepath.Dir(path)); err != nil {
 		return err
 	}
-	if err := os.Mkdir(path, 0o700); err != nil && !os.IsExist(err) {
+	if err := f.disk().Mkdir(path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return SyncFolder(filepath.Dir(path))
+	return f.SyncFolder(filepath.Dir(path))
 }
 
 // Rename moves a file within one file system and makes both folders durable.
 // A file that is already at the new name is replaced.
-func Rename(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
+func (f Files) Rename(from, to string) error {
+	if err := f.disk().Rename(from, to); err != nil {
 		return err
 	}
-	if err := SyncFolder(filepath.Dir(to)); err != nil {
+	if err := f.SyncFolder(filepath.Dir(to)); err != nil {
 		return err
 	}
 	if filepath.Dir(from) == filepath.Dir(to) {
 		return nil
 	}
-	return SyncFolder(filepath.Dir(from))
+	return f.SyncFolder(filepath.Dir(from))
 }
 
 // Remove deletes a file, which may be gone already, and makes its folder durable.
-func Remove(path string) error {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+func (f Files) Remove(path string) error {
+	if err := f.disk().Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return SyncFolder(filepath.Dir(path))
+	return f.SyncFolder(filepath.Dir(path))
+}
+
+// RemoveIn is [Files.Remove] of a slash-separated path of root, a file or an
+// empty folder; no link on the way leads out of it.
+func (f Files) RemoveIn(root *os.Root, path string) error {
+	if err := f.disk().RemoveIn(root, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return f.SyncFolder(filepath.Dir(filepath.Join(root.Name(), filepath.FromSlash(path))))
 }
 
 // SyncFolder makes the entries of a folder durable.
-func SyncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("open folder %s: %w", path, err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
+func (f Files) SyncFolder(path string) error {
+	if err := f.disk().SyncFolder(path); err != nil {
 		return fmt.Errorf("make folder %s durable: %w", path, err)
 	}
 	return nil
@@ -118,14 +155,14 @@ func SyncFolder(path string) error {
 
 // Sweep removes what crashed writers left in a folder. Only call it while no
 // other process writes there (the run lock is held).
-func Sweep(folder string) error {
+func (f Files) Sweep(folder string) error {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), TempPrefix) {
-			if err := os.Remove(filepath.Join(folder, e.Name())); err != nil && !os.IsNotExist(err) {
+			if err := f.disk().Remove(filepath.Join(folder, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}

@@ -25,11 +25,11 @@ func read(t *testing.T, path string) string {
 func TestWriteIsWholeOrNotThere(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
-	if err := Write(path, text("one")); err != nil {
+	if err := (Files{}).Write(path, text("one")); err != nil {
 		t.Fatal(err)
 	}
 	broken := errors.New("broken")
-	err := Write(path, func(w io.Writer) error {
+	err := (Files{}).Write(path, func(w io.Writer) error {
 		if _, err := io.WriteString(w, "half"); err != nil {
 			return err
 		}
@@ -48,10 +48,10 @@ func TestWriteIsWholeOrNotThere(t *testing.T) {
 
 func TestCreateNeverReplaces(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
-	if err := Create(path, text("one")); err != nil {
+	if err := (Files{}).Create(path, text("one")); err != nil {
 		t.Fatal(err)
 	}
-	if err := Create(path, text("two")); !errors.Is(err, fs.ErrExist) || read(t, path) != "one" {
+	if err := (Files{}).Create(path, text("two")); !errors.Is(err, fs.ErrExist) || read(t, path) != "one" {
 		t.Errorf("Create over a file: %v, content %q", err, read(t, path))
 	}
 }
@@ -63,7 +63,7 @@ func TestSweepTakesOnlyWhatHasNoName(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := Sweep(dir); err != nil {
+	if err := (Files{}).Sweep(dir); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(dir)
@@ -73,7 +73,7 @@ func TestSweepTakesOnlyWhatHasNoName(t *testing.T) {
 }
 
 func TestRemoveOfWhatIsGone(t *testing.T) {
-	if err := Remove(filepath.Join(t.TempDir(), "nothing")); err != nil {
+	if err := (Files{}).Remove(filepath.Join(t.TempDir(), "nothing")); err != nil {
 		t.Error(err)
 	}
 }

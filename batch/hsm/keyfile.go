@@ -45,6 +45,7 @@ type Spec struct {
 	Allocation []string // AES-256 keys of PAN ranges
 	CVKs       []string // card verification key pairs, for a trial; real ones come with [Keyset.AddCVK]
 	At         time.Time
+	Files      durable.Files // how the file is written
 }
 
 // heldKeys is the clear content of the file.
@@ -95,6 +96,7 @@ func CreateKeyset(path string, kek []byte, rnd io.Reader, spec Spec) (*Keyset, e
 	if err != nil {
 		return nil, err
 	}
+	k.Files = spec.Files
 	held := heldKeys{}
 	for _, list := range []*[]heldKey{&held.PAN, &held.Index, &held.Digest} {
 		if err := addPrimary(list, list == &held.PAN, rnd); err != nil {
@@ -120,7 +122,7 @@ func CreateKeyset(path string, kek []byte, rnd io.Reader, spec Spec) (*Keyset, e
 	if err != nil {
 		return nil, fmt.Errorf("make a keyset: %w", err)
 	}
-	if err := k.save(held, nil, rnd, durable.Create); err != nil {
+	if err := k.save(held, nil, rnd, k.Files.Create); err != nil {
 		return nil, err
 	}
 	k.held = held
@@ -264,7 +266,7 @@ func (k *Keyset) replace(held heldKeys, rnd io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("keyset %s: %w", k.path, err)
 	}
-	if err := k.save(held, nil, rnd, replaceFile); err != nil {
+	if err := k.save(held, nil, rnd, k.replaceFile); err != nil {
 		return err
 	}
 	k.held = held
@@ -300,12 +302,12 @@ func (k *Keyset) save(held heldKeys, former *kekCipher, rnd io.Reader, write fun
 	return nil
 }
 
-// replaceFile is durable.Write for a file that must be there.
-func replaceFile(path string, fill func(io.Writer) error) error {
+// replaceFile is Write for a file that must be there.
+func (k *Keyset) replaceFile(path string, fill func(io.Writer) error) error {
 	if _, err := os.Stat(path); err != nil {
 		return err
 	}
-	return durable.Write(path, fill)
+	return k.Files.Write(path, fill)
 }
 
 // check holds the lengths, names and primaries of what was read.

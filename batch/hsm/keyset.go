@@ -18,6 +18,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"reemboss/batch/durable"
 	"reemboss/formats/iso"
 )
 
@@ -44,6 +45,9 @@ var (
 // What is asked for under a key that the Keyset does not hold makes it read its
 // file again, once: another process may have rotated the keys since.
 type Keyset struct {
+	// Files is how a changed keyset is written. Set it before the first change; the zero value writes to this machine's disk.
+	Files durable.Files
+
 	path string
 
 	mu      sync.RWMutex // guards held and wrapped; taken to write or to read the file, too

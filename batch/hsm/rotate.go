@@ -106,7 +106,7 @@ func (k *Keyset) Rewrap(kek []byte, rnd io.Reader) error {
 	}
 	former := k.wrapped
 	k.wrapped = next
-	if err := k.save(k.held, &former, rnd, replaceFile); err != nil {
+	if err := k.save(k.held, &former, rnd, k.replaceFile); err != nil {
 		k.wrapped = former
 		return err
 	}

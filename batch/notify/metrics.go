@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
 
 	"reemboss/batch/report"
 )
@@ -45,10 +47,26 @@ func (n *Notifier) WriteMetrics(night Night, more Gauges) error {
 	if night.Reconciliation != nil {
 		g.reconciliation(night.Reconciliation)
 	}
-	if err := prometheus.WriteToTextfile(n.metricsFile, registry); err != nil {
+	if err := n.writeText(registry); err != nil {
 		return fmt.Errorf("write the metrics to %s: %w; look at notify.metrics.file and whether its folder is there and may be written", n.metricsFile, err)
 	}
 	return lost
+}
+
+// writeText writes what is gathered as the text that the collector reads.
+func (n *Notifier) writeText(from prometheus.Gatherer) error {
+	families, err := from.Gather()
+	if err != nil {
+		return err
+	}
+	return n.files.WriteMode(n.metricsFile, 0o644, func(w io.Writer) error {
+		for _, family := range families {
+			if _, err := expfmt.MetricFamilyToText(w, family); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // ended is when the night ended: now, where it does not say.

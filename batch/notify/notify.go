@@ -31,6 +31,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"reemboss/batch/config"
+	"reemboss/batch/durable"
 	"reemboss/batch/report"
 )
 
@@ -91,6 +92,7 @@ type Secrets func(config.SecretRef) ([]byte, error)
 // Options are what reaches outside. Zero fields have the real thing.
 type Options struct {
 	Workspace string // what relative paths are relative to
+	Files     durable.Files
 	Now       func() time.Time
 	Sleep     func(ctx context.Context, d time.Duration) error // waits, or gives the context's error
 	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
@@ -101,6 +103,7 @@ type Options struct {
 type Notifier struct {
 	reportURL string
 	workspace string
+	files     durable.Files
 	now       func() time.Time
 	sleep     func(ctx context.Context, d time.Duration) error
 	dial      func(ctx context.Context, network, address string) (net.Conn, error)
@@ -119,7 +122,7 @@ type Notifier struct {
 // New makes a notifier. It reads every secret and every file of authorities that the
 // configuration names, and gives all that is wrong with them at once. It connects to nothing.
 func New(cfg config.Notify, events config.Events, secrets Secrets, o Options) (*Notifier, error) {
-	n := &Notifier{reportURL: cfg.ReportURL, workspace: o.Workspace, now: o.Now, sleep: o.Sleep, dial: o.Dial, log: o.Log}
+	n := &Notifier{reportURL: cfg.ReportURL, workspace: o.Workspace, files: o.Files, now: o.Now, sleep: o.Sleep, dial: o.Dial, log: o.Log}
 	n.real()
 	var mistakes []error
 	note := func(err error) {

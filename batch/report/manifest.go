@@ -108,11 +108,11 @@ func writeManifest(in Input, files []ledger.BureauFile, counts map[string]int64)
 		if err != nil {
 			return fmt.Errorf("sign the manifest: %w", err)
 		}
-		if err := durable.Write(filepath.Join(in.Dir, signatureName), writeBytes(signature)); err != nil {
+		if err := in.Files.Write(filepath.Join(in.Dir, signatureName), writeBytes(signature)); err != nil {
 			return err
 		}
 	}
-	return durable.Write(filepath.Join(in.Dir, manifestName), writeBytes(text))
+	return in.Files.Write(filepath.Join(in.Dir, manifestName), writeBytes(text))
 }
 
 func writeBytes(content []byte) func(io.Writer) error {

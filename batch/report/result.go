@@ -37,6 +37,7 @@ type SenderSheet struct {
 type ResultInput struct {
 	// Dir is the folder of the result, Name the sender's file name with its extension.
 	Dir, Name string
+	Files     durable.Files
 	// Sheets and Each are the sender's rows once more; both nil for a file that was refused as a whole, and for one that
 	// changed after its rows were decided: then the result has the answers alone, with the card ids as they were asked for.
 	Sheets []SenderSheet
@@ -80,7 +81,7 @@ func WriteResult(ctx context.Context, in ResultInput) (*Result, error) {
 	}
 	res := &Result{CSV: filepath.Join(in.Dir, in.Name+".result.csv")}
 	whole := false
-	err := durable.Write(res.CSV, func(w io.Writer) (err error) {
+	err := in.Files.Write(res.CSV, func(w io.Writer) (err error) {
 		res.Rows, whole, err = writeResultCSV(ctx, w, in)
 		return err
 	})

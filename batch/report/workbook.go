@@ -12,7 +12,6 @@ import (
 
 	"github.com/xuri/excelize/v2"
 
-	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/rules"
 )
@@ -35,12 +34,12 @@ func writeWorkbook(ctx context.Context, in ResultInput, res *Result) error {
 	var withheld errWithheld
 	if errors.As(err, &withheld) {
 		res.Withheld = fmt.Sprintf("%s has no result workbook, only the CSV: %s", in.Name, withheld.why)
-		return durable.Remove(path) // one of an earlier try
+		return in.Files.Remove(path) // one of an earlier try
 	}
 	if err != nil {
 		return fmt.Errorf("write the result workbook of %s: %w", in.Name, err)
 	}
-	err = durable.Write(path, func(w io.Writer) error {
+	err = in.Files.Write(path, func(w io.Writer) error {
 		_, err := w.Write(content)
 		return err
 	})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"reemboss/batch/durable"
@@ -24,6 +23,7 @@ type Input struct {
 	RunID     string
 	Workspace string // its folder
 	Dir       string // reports/<run> in it; made when it is not there
+	Files     durable.Files
 	Extra     Extra
 	// Artifacts are the files of the run outside Dir that others wrote (results). Bureau files come from the ledger,
 	// masked twins are found in Dir.
@@ -51,7 +51,7 @@ func writeAll(ctx context.Context, in Input) (*Reconciliation, error) {
 	if in.MaxOutstanding <= 0 {
 		in.MaxOutstanding = defaultOutstanding
 	}
-	if err := makeFolder(in.Dir); err != nil {
+	if err := in.makeFolder(); err != nil {
 		return nil, err
 	}
 	counts := map[string]int64{}
@@ -69,7 +69,7 @@ func writeAll(ctx context.Context, in Input) (*Reconciliation, error) {
 		name  string
 		write func(*Reconciliation, io.Writer) error
 	}{{jsonName, (*Reconciliation).writeJSON}, {pageName, (*Reconciliation).writePage}, {bookName, (*Reconciliation).writeBook}} {
-		if err := durable.Write(filepath.Join(in.Dir, report.name), func(w io.Writer) error { return report.write(rec, w) }); err != nil {
+		if err := in.Files.Write(filepath.Join(in.Dir, report.name), func(w io.Writer) error { return report.write(rec, w) }); err != nil {
 			return nil, fmt.Errorf("%s: %w", report.name, err)
 		}
 	}
@@ -78,23 +78,20 @@ func writeAll(ctx context.Context, in Input) (*Reconciliation, error) {
 
 // makeFolder makes the run's folder, and takes an older manifest out of it
 // first of all: from here on the folder is not complete.
-func makeFolder(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+func (in Input) makeFolder() error {
+	if err := in.Files.MkdirAll(in.Dir); err != nil {
 		return err
 	}
-	if err := durable.SyncFolder(filepath.Dir(dir)); err != nil {
-		return err
-	}
-	return durable.Remove(filepath.Join(dir, manifestName))
+	return in.Files.Remove(filepath.Join(in.Dir, manifestName))
 }
 
 // writeLists walks answers, records, events and problems once, for the counts,
 // refusals.csv, returns.csv and events.ndjson together.
 func writeLists(ctx context.Context, in Input, counts map[string]int64) (g *gathering, err error) {
 	path := func(name string) string { return filepath.Join(in.Dir, name) }
-	err = durable.Write(path(refusalsName), func(refusals io.Writer) error {
-		return durable.Write(path(returnsName), func(returns io.Writer) error {
-			return durable.Write(path(eventsName), func(events io.Writer) error {
+	err = in.Files.Write(path(refusalsName), func(refusals io.Writer) error {
+		return in.Files.Write(path(returnsName), func(returns io.Writer) error {
+			return in.Files.Write(path(eventsName), func(events io.Writer) error {
 				g, err = listAndGather(ctx, in, refusals, returns, events, counts)
 				return err
 			})
@@ -138,7 +135,7 @@ func listAndGather(ctx context.Context, in Input, refusalsFile, returnsFile, eve
 
 // writeOpen writes a list of open cards and says so when it cannot list all.
 func (g *gathering) writeOpen(ctx context.Context, in Input, list openList, counts map[string]int64) error {
-	return durable.Write(filepath.Join(in.Dir, list.name), func(w io.Writer) error {
+	return in.Files.Write(filepath.Join(in.Dir, list.name), func(w io.Writer) error {
 		listed, all, err := list.write(ctx, w, in.Ledger, g, in.MaxOutstanding)
 		if err != nil {
 			return err

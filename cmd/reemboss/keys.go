@@ -24,7 +24,9 @@ type keysCommand struct {
 }
 
 func (s *session) options() batch.Options {
-	return batch.Options{Log: s.logger(), Checkpoint: s.checkpoint}
+	o := s.seams
+	o.Log = s.logger()
+	return o
 }
 
 // keyring opens the workspace for a change of its keys.

@@ -55,14 +55,14 @@ type session struct {
 	level string
 	out   io.Writer // what the command answers
 	err   io.Writer // logs, progress, complaints
-	// checkpoint is set by tests only: it ends the process at a named point.
-	checkpoint func(point string)
+	// seams are set by tests only: another disk, dialer, checkpoint, word of commits.
+	seams batch.Options
 }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, nil)) }
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, batch.Options{})) }
 
 // run is main without the process around it.
-func run(args []string, out, errOut io.Writer, checkpoint func(string)) (code int) {
+func run(args []string, out, errOut io.Writer, seams batch.Options) (code int) {
 	if err := hsm.Harden(); err != nil {
 		fmt.Fprintf(errOut, "reemboss: %v\n", err)
 		return exitFault
@@ -90,7 +90,7 @@ func run(args []string, out, errOut io.Writer, checkpoint func(string)) (code in
 		fmt.Fprintf(errOut, "reemboss: %v (reemboss --help shows what there is)\n", err)
 		return exitUsage
 	}
-	s := &session{Context: ctx, dir: c.Dir, level: c.LogLevel, out: out, err: errOut, checkpoint: checkpoint}
+	s := &session{Context: ctx, dir: c.Dir, level: c.LogLevel, out: out, err: errOut, seams: seams}
 	err = k.Run(s)
 	var code4 exitCode
 	if errors.As(err, &code4) {

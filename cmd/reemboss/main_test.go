@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"reemboss/batch"
 )
 
 // The test binary is also the program: run under the name reemboss it is
@@ -40,7 +42,7 @@ func program() {
 		fmt.Fprintln(os.Stderr, "become an account without rights:", err)
 		os.Exit(exitFault)
 	}
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, checkpoint()))
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, batch.Options{Checkpoint: checkpoint()}))
 }
 
 // checkpoint gives what the environment asks for; nil when it asks for nothing.

@@ -62,6 +62,9 @@ type Options struct {
 	Create bool
 	// WriteCache and ReadCache are the page caches of the writer and of each reader, in bytes. 0 means 64 and 16 MiB.
 	WriteCache, ReadCache int64
+	// Commit is called before each write transaction is committed, and after it is durable. It may be nil; tests end
+	// the process there.
+	Commit func(durable bool)
 }
 
 const (
@@ -139,7 +142,7 @@ func createEmpty(path string) error {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return durable.SyncFolder(filepath.Dir(path))
+	return durable.Files{}.SyncFolder(filepath.Dir(path))
 }
 
 // connect opens one connection. The page size counts only for a file that is

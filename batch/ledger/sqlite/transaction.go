@@ -23,10 +23,27 @@ func (l *Ledger) write(ctx context.Context, what string, fn func(*sqlite.Conn) e
 		return fmt.Errorf("%s: %w", what, errClosed)
 	}
 	defer func() { l.writer <- conn }()
-	if err := transact(ctx, conn, "BEGIN IMMEDIATE", fn); err != nil {
+	if err := transact(ctx, conn, "BEGIN IMMEDIATE", l.commit(fn)); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
+	if l.options.Commit != nil {
+		l.options.Commit(true)
+	}
 	return nil
+}
+
+// commit is fn, and then the word that its transaction is about to be committed.
+func (l *Ledger) commit(fn func(*sqlite.Conn) error) func(*sqlite.Conn) error {
+	if l.options.Commit == nil {
+		return fn
+	}
+	return func(conn *sqlite.Conn) error {
+		err := fn(conn)
+		if err == nil {
+			l.options.Commit(false)
+		}
+		return err
+	}
 }
 
 // read runs fn on a reader, in one snapshot.
