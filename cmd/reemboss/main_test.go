@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"reemboss/batch"
 )
 
 // The test binary is also the program: run under the name reemboss it is
@@ -25,6 +23,8 @@ import (
 //	REEMBOSS_STOP_AT=point    sends it SIGTERM at the point and goes on
 //	REEMBOSS_PAUSE_AT=point   waits at the point until the pipe on standard input is closed
 //	REEMBOSS_UID=number       becomes this account first, where the tests run as root
+//
+// Its single steps, of the disk, the ledger and the network, are counted in operations_test.go.
 //
 // A point is a name given to Night.at, for the first time that the process comes
 // there, or "name#2" for the second.
@@ -42,7 +42,13 @@ func program() {
 		fmt.Fprintln(os.Stderr, "become an account without rights:", err)
 		os.Exit(exitFault)
 	}
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, batch.Options{Checkpoint: checkpoint()}))
+	reached, end := seams()
+	code := run(os.Args[1:], os.Stdout, os.Stderr, reached)
+	if err := end(); err != nil {
+		fmt.Fprintln(os.Stderr, "name the operations:", err)
+		os.Exit(exitFault)
+	}
+	os.Exit(code)
 }
 
 // checkpoint gives what the environment asks for; nil when it asks for nothing.
