@@ -70,5 +70,7 @@ func (s *session) progress() func(stage string, done, total int64) {
 
 // open opens the workspace of the command.
 func (s *session) open(change bool) (*batch.Night, error) {
-	return batch.Open(s, s.dir, batch.Options{Lock: change, Log: s.logger(), Progress: s.progress(), Checkpoint: s.checkpoint})
+	o := s.options()
+	o.Lock = change
+	return batch.Open(s, s.dir, o)
 }
