@@ -59,6 +59,9 @@ func (n *Night) permitted(ctx context.Context, h ledger.Hold) (string, error) {
 	if err != nil {
 		return "", &notPermitted{fmt.Sprintf("nobody can tell who asks (%v); approve with a signed file", err)}
 	}
+	if h.Restored && !n.Config.Bureaus[h.Bureau].HoldsFile(h.Records) { // held for the sake of the restore alone
+		return n.who, nil
+	}
 	person := ""
 	for _, key := range slices.Sorted(maps.Keys(n.Config.People)) {
 		if n.Config.People[key].Login == login && login != "" { // to the letter: Ben and ben may be two accounts
@@ -170,7 +173,38 @@ func (n *Night) CancelHold(ctx context.Context, name, reason string) (int64, err
 	return h.Records, nil
 }
 
+// ResolveHold settles a hold of a restore whose cards were made all the same, by
+// a night that the ledger does not know: its orders are CANCELLED and nothing of
+// it is made again, its cards stay what the orders made them and count as sent
+// from now on. It gives how many orders it had.
+func (n *Night) ResolveHold(ctx context.Context, name, reason string) (int64, error) {
+	if err := given(reason); err != nil {
+		return 0, err
+	}
+	h, err := n.findHold(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	if err := stillHeld(h); err != nil {
+		return 0, err
+	}
+	if !h.Restored {
+		return 0, setup("%s waits for a second person and was not made by a restore; nobody can have made its cards: reemboss approve or reemboss cancel", h.Name)
+	}
+	n.at("resolve/decide")
+	err = n.Ledger.DecideHold(ctx, ledger.HoldDecision{HoldID: h.ID, To: ledger.HoldCancelled, Made: true, At: n.Now(), By: n.who, How: "reemboss resolve --delivered", Reason: reason,
+		Entry: n.entry("hold.resolved", h.Name, "its cards were made by a lost night: "+reason)})
+	if err != nil {
+		return 0, err
+	}
+	n.at("resolve/decided")
+	return h.Records, nil
+}
+
 func cannotCancel(h ledger.Hold) string {
+	if h.Restored {
+		return h.Name + " cannot be cancelled: an order of it changed its card, and nobody knows what the card was before; have it approved if its cards were not made, or reemboss resolve it --delivered if they were"
+	}
 	return h.Name + " cannot be cancelled: an order of it changed its card before this bureau's files could be held, or was in a file that the bureau refused, and nobody knows what the card was before; have it approved instead"
 }
 

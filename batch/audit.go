@@ -37,7 +37,12 @@ func (n *Night) signAudit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(signedHead{RunID: n.run.ID, Seq: head.Seq, Hash: head.Hash, At: n.Now().UTC()})
+	return n.signHead(n.run.ID, head, n.AuditHeads())
+}
+
+// signHead writes the head of a run into a folder, with its signature beside it.
+func (n *Night) signHead(runID string, head ledger.Chain, folder string) error {
+	text, err := json.Marshal(signedHead{RunID: runID, Seq: head.Seq, Hash: head.Hash, At: n.Now().UTC()})
 	if err != nil {
 		return fmt.Errorf("sign the audit chain: %w", err)
 	}
@@ -45,10 +50,10 @@ func (n *Night) signAudit(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sign the audit chain: %w", err)
 	}
-	if err := n.Files.MkdirAll(n.AuditHeads()); err != nil {
+	if err := n.Files.MkdirAll(folder); err != nil {
 		return err
 	}
-	path := filepath.Join(n.AuditHeads(), n.run.ID+".json")
+	path := filepath.Join(folder, runID+".json")
 	for _, file := range []struct {
 		name string
 		text []byte
@@ -72,16 +77,21 @@ type AuditTold struct {
 // the heads that were signed at the ends of runs. Its error wraps
 // [ledger.ErrAuditBroken] and names the entry, or the signed head, that does not hold.
 func (n *Night) VerifyAudit(ctx context.Context) (*AuditTold, error) {
-	if err := n.Ledger.VerifyAudit(ctx); err != nil {
+	return n.verifyAudit(ctx, n.Ledger, n.AuditHeads())
+}
+
+// verifyAudit holds the chain of a ledger against the heads in a folder.
+func (n *Night) verifyAudit(ctx context.Context, l ledger.Ledger, folder string) (*AuditTold, error) {
+	if err := l.VerifyAudit(ctx); err != nil {
 		return nil, err
 	}
-	heads, err := n.signedHeads()
+	heads, err := n.signedHeads(folder)
 	if err != nil {
 		return nil, err
 	}
 	told := &AuditTold{Heads: len(heads)}
 	next := 0
-	err = n.Ledger.EachAudit(ctx, func(e ledger.AuditEntry) error {
+	err = l.EachAudit(ctx, func(e ledger.AuditEntry) error {
 		told.Entries = e.Seq
 		for ; next < len(heads) && heads[next].Seq == e.Seq; next++ {
 			if heads[next].Hash != e.Hash {
@@ -97,12 +107,12 @@ func (n *Night) VerifyAudit(ctx context.Context) (*AuditTold, error) {
 	if next < len(heads) {
 		return nil, fmt.Errorf("%w: entry %d is missing, which was signed at the end of run %s", ledger.ErrAuditBroken, heads[next].Seq, heads[next].RunID)
 	}
-	return told, n.everyRunSigned(ctx, heads)
+	return told, everyRunSigned(ctx, l, heads)
 }
 
-// signedHeads reads the heads with their signatures, by entry.
-func (n *Night) signedHeads() ([]signedHead, error) {
-	entries, err := os.ReadDir(n.AuditHeads())
+// signedHeads reads the heads of a folder with their signatures, by entry.
+func (n *Night) signedHeads(folder string) ([]signedHead, error) {
+	entries, err := os.ReadDir(folder)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -111,7 +121,7 @@ func (n *Night) signedHeads() ([]signedHead, error) {
 		if !strings.HasSuffix(e.Name(), ".json") {
 			continue
 		}
-		path := filepath.Join(n.AuditHeads(), e.Name())
+		path := filepath.Join(folder, e.Name())
 		broken := func(why string) error {
 			return fmt.Errorf("%w: the signed head %s %s", ledger.ErrAuditBroken, n.Relative(path), why)
 		}
@@ -137,7 +147,7 @@ func (n *Night) signedHeads() ([]signedHead, error) {
 }
 
 // everyRunSigned: once a run signed its head, every later finished one has.
-func (n *Night) everyRunSigned(ctx context.Context, heads []signedHead) error {
+func everyRunSigned(ctx context.Context, l ledger.Runs, heads []signedHead) error {
 	if len(heads) == 0 {
 		return nil
 	}
@@ -145,7 +155,7 @@ func (n *Night) everyRunSigned(ctx context.Context, heads []signedHead) error {
 	for _, h := range heads {
 		signed[h.RunID] = true
 	}
-	runs, err := n.Ledger.LastRuns(ctx, auditRuns)
+	runs, err := l.LastRuns(ctx, auditRuns)
 	if err != nil {
 		return err
 	}

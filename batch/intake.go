@@ -32,6 +32,9 @@ func (n *Night) intake(ctx context.Context) (int64, error) {
 	if err := n.claimed(ctx); err != nil {
 		return 0, err
 	}
+	if err := n.refuseDoubtful(ctx); err != nil {
+		return 0, err
+	}
 	ready, err := n.ready(ctx)
 	if err != nil {
 		return 0, err

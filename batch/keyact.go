@@ -43,6 +43,7 @@ func OpenKeyring(ctx context.Context, dir string, o Options) (*Night, error) {
 		if n.Ledger != nil {
 			_ = n.Ledger.Close()
 		}
+		n.leaveDoor()
 		n.unlock()
 		return nil, err
 	}

@@ -117,6 +117,7 @@ func CountRows(ctx context.Context, dir string, o Options, entries []KeyEntry) e
 	if err := n.openLedger(ctx, false); err != nil {
 		return err
 	}
+	defer n.leaveDoor()
 	defer n.Ledger.Close()
 	use, err := n.Ledger.KeyUse(ctx)
 	if err != nil {

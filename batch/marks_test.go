@@ -15,9 +15,19 @@ import (
 type counters struct {
 	ledger.Deciding
 	have map[string]int64
+	head ledger.Chain
 }
 
 func (c counters) Counters(context.Context) (map[string]int64, error) { return c.have, nil }
+
+func (c counters) AuditHead(context.Context) (ledger.Chain, error) { return c.head, nil }
+
+func (c counters) AuditAt(_ context.Context, seq int64) (ledger.Chain, error) {
+	if seq > c.head.Seq {
+		return ledger.Chain{}, ledger.ErrNotFound
+	}
+	return ledger.Chain{Seq: seq, Hash: c.head.Hash}, nil
+}
 
 // Invariant 9: a ledger behind its high-water marks is an older copy, and nothing is issued from it.
 func TestALedgerBehindItsMarksIsNoticed(t *testing.T) {
@@ -49,6 +59,43 @@ func TestALedgerBehindItsMarksIsNoticed(t *testing.T) {
 	}
 	if m, err = readMarks(path, durable.Files{}); err != nil || m.high["range/visa"] != 40 {
 		t.Errorf("a mark was lowered to %d (%v)", m.high["range/visa"], err)
+	}
+}
+
+// Not every act moves a counter: a night that refused all its rows is told by the chain alone.
+func TestALedgerBehindItsAuditChainIsNoticed(t *testing.T) {
+	ctx, path := t.Context(), filepath.Join(t.TempDir(), "marks.json")
+	m, err := readMarks(path, durable.Files{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.raise(ctx, counters{head: ledger.Chain{Seq: 9, Hash: "nine"}}); err != nil {
+		t.Fatal(err)
+	}
+	if m, err = readMarks(path, durable.Files{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.check(ctx, counters{head: ledger.Chain{Seq: 12, Hash: "nine"}}); err != nil {
+		t.Errorf("a chain that goes on: %v", err)
+	}
+	for name, head := range map[string]ledger.Chain{"an older one": {Seq: 8, Hash: "nine"}, "another one": {Seq: 12, Hash: "ten"}} {
+		if err := m.check(ctx, counters{head: head}); !errors.Is(err, ledger.ErrBehind) {
+			t.Errorf("%s passed: %v", name, err)
+		}
+	}
+}
+
+// Who puts back the ledger alone, on another machine say, has no marks; files were numbered all the same.
+func TestALedgerWithoutItsMarksIsNoticed(t *testing.T) {
+	m, err := readMarks(filepath.Join(t.TempDir(), "marks.json"), durable.Files{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.check(t.Context(), counters{have: map[string]int64{"runs": 1}}); err != nil {
+		t.Errorf("a ledger that gave nothing out: %v", err)
+	}
+	if err := m.check(t.Context(), counters{have: map[string]int64{"sequence/alpha": 1}}); !errors.Is(err, ledger.ErrBehind) {
+		t.Errorf("a ledger whose marks are gone passed: %v", err)
 	}
 }
 

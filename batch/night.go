@@ -99,6 +99,7 @@ type Night struct {
 	notifier   *notify.Notifier
 	simulators map[string]*bureau.Simulator
 	unlock     func()
+	door       *os.File // held while the ledger is open, see door.go
 	run        ledger.Run
 }
 
@@ -136,6 +137,9 @@ func (n *Night) work(ctx context.Context) (*Result, error) {
 	n.run = run
 	n.Log.Info().Str("run", run.ID).Bool("continued", resumed).Msg("run started")
 	if err := n.Ledger.Append(ctx, n.entry("run.started", run.ID, "")); err != nil {
+		return nil, err
+	}
+	if err := n.marks.raise(ctx, n.Ledger); err != nil { // before anything is told under the run's id
 		return nil, err
 	}
 	if err := n.notifier.Began(ctx, run.ID); err != nil {
@@ -215,9 +219,15 @@ func (n *Night) Close() error {
 	for _, s := range n.simulators {
 		_ = s.Close()
 	}
-	err := errors.Join(n.closeCardKeys(), n.Ledger.Close())
+	var raised error
+	if n.unlock != nil && n.marks != nil { // an act of a person moves no counter, and must be missed all the same
+		raised = n.marks.raise(context.Background(), n.Ledger)
+	}
+	err := errors.Join(raised, n.closeCardKeys(), n.Ledger.Close())
+	n.leaveDoor()
 	if n.unlock != nil {
 		n.unlock()
+		n.unlock = nil
 	}
 	return err
 }

@@ -107,6 +107,7 @@ func Open(ctx context.Context, dir string, o Options) (*Night, error) {
 		if n.Ledger != nil {
 			_ = n.Ledger.Close()
 		}
+		n.leaveDoor()
 		if n.unlock != nil {
 			n.unlock()
 		}
@@ -248,6 +249,9 @@ func (n *Night) openLedger(ctx context.Context, change bool) error {
 			return setup("%w", err)
 		}
 	}
+	if err := n.enterDoor(false); err != nil {
+		return err
+	}
 	opened, err := sqlite.Open(n.LedgerFile(), n.keyset, sqlite.Options{Create: true, Commit: n.commit})
 	if err != nil {
 		return fmt.Errorf("open the ledger: %w", err)
@@ -258,6 +262,9 @@ func (n *Night) openLedger(ctx context.Context, change bool) error {
 	}
 	if !change {
 		return nil
+	}
+	if err := n.endRestore(ctx); err != nil {
+		return fmt.Errorf("end the restore that was cut: %w", err)
 	}
 	if err := n.marks.check(ctx, n.Ledger); err != nil {
 		return err

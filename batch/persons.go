@@ -92,6 +92,14 @@ func (n *Night) ResolveResend(ctx context.Context, name, reason string) (ledger.
 	if err != nil {
 		return f, err
 	}
+	if f.SHA256 == "" { // a restored ledger knows its plan and no bytes: the next run makes it and sends it
+		err := n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{ledger.Undecided}, To: ledger.Planned,
+			At: n.Now(), RunID: f.RunID, Reason: reason, Entry: n.audit("file.resolved", f.Name, "to be written: "+reason)})
+		if err != nil {
+			return f, err
+		}
+		return n.Ledger.FileByName(ctx, f.Name)
+	}
 	return n.again(ctx, f, "file.resolved", "resend: "+reason, reason)
 }
 
@@ -127,6 +135,9 @@ func (n *Night) again(ctx context.Context, f ledger.BureauFile, what, detail, re
 		return f, err
 	}
 	if err := frozen(filepath.Join(n.Outbox(f.Recipient), f.Name), f.Size, f.SHA256); err != nil {
+		if f.State == ledger.Undecided {
+			return f, setup("%s cannot be sent again: %w; only the very same bytes may go out. Where they are lost and the recipient does not have them, reemboss cancel puts its cards into the next file", f.Name, plain(err))
+		}
 		return f, setup("%s cannot be sent again: %w; only the very same bytes may go out", f.Name, plain(err))
 	}
 	err := n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{f.State}, To: ledger.Written,
@@ -190,8 +201,14 @@ func (n *Night) sentBefore(ctx context.Context, f ledger.BureauFile) error {
 	return n.Ledger.ChangeFile(ctx, back)
 }
 
-// Cancel gives up a file that the bureau refused as a whole, or that could not
-// be written and so never left: its number becomes VOID and its orders go into
+// bytesLost says of a file whose arrival is not known that its frozen bytes are
+// gone, so that nobody can send them again; whoever cancels it says that the recipient does not have it.
+func (n *Night) bytesLost(f ledger.BureauFile) bool {
+	return f.State == ledger.Undecided && f.SHA256 != "" && frozen(filepath.Join(n.Outbox(f.Recipient), f.Name), f.Size, f.SHA256) != nil
+}
+
+// Cancel gives up a file that the bureau refused as a whole, that could not
+// be written and so never left, or that is UNDECIDED and whose bytes are lost: its number becomes VOID and its orders go into
 // the recipient's next file. It gives how many went.
 func (n *Night) Cancel(ctx context.Context, name, reason string) (f ledger.BureauFile, moved int64, err error) {
 	if err := given(reason); err != nil {
@@ -200,8 +217,8 @@ func (n *Night) Cancel(ctx context.Context, name, reason string) (f ledger.Burea
 	if f, err = n.file(ctx, name); err != nil {
 		return f, 0, err
 	}
-	if f.State != ledger.Refused && !neverWritten(f) {
-		return f, 0, setup("%s is %s; only a file that the bureau REFUSED, or a PLANNED one that could not be written, can be cancelled: any other may have been made, or goes out with the next run", f.Name, f.State)
+	if f.State != ledger.Refused && !neverWritten(f) && !n.bytesLost(f) {
+		return f, 0, setup("%s is %s; only a file that the bureau REFUSED, a PLANNED one that could not be written, or an UNDECIDED one whose bytes in the outbox are lost, can be cancelled: any other may have been made, or goes out with the next run", f.Name, f.State)
 	}
 	if err := n.undisputed(ctx, f); err != nil {
 		return f, 0, err
@@ -209,6 +226,7 @@ func (n *Night) Cancel(ctx context.Context, name, reason string) (f ledger.Burea
 	if err := n.clearUnwritten(f); err != nil {
 		return f, 0, err
 	}
+	n.at("cancel/decide")
 	moved, err = n.Ledger.CancelFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{f.State}, To: ledger.Void,
 		At: n.Now(), Reason: reason, Entry: n.audit("file.cancelled", f.Name, reason)})
 	if err != nil {

@@ -28,6 +28,9 @@ func (n *Night) reconcile(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	n.listen()
+	if err := n.strays(ctx); err != nil {
+		return nil, err
+	}
 	n.at("reconcile/reports")
 	started := n.Now()
 	r, err := n.writeReports(ctx, n.run.ID)
@@ -54,6 +57,9 @@ func (n *Night) reconcile(ctx context.Context) (*Result, error) {
 		return nil, fmt.Errorf("finish the run: %w", err)
 	}
 	n.at("reconcile/finished")
+	if err := n.marks.raise(ctx, n.Ledger); err != nil {
+		return nil, err
+	}
 	n.Log.Info().Str("run", n.run.ID).Int("exit", r.ExitCode).Msg(r.Verdict)
 	return &Result{Reconciliation: r, Exit: r.ExitCode}, nil
 }

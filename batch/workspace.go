@@ -52,6 +52,7 @@ func (w Workspace) HeldReturns() string            { return w.Path("state", "ret
 func (w Workspace) AuditHeads() string             { return w.Path("state", "audit") }
 func (w Workspace) LedgerFile() string             { return w.Path("state", "ledger.sqlite") }
 func (w Workspace) MarksFile() string              { return w.Path("state", "marks.json") }
+func (w Workspace) Backups() string                { return w.Path("state", "backup") }
 func (w Workspace) LockFile() string               { return w.Path("state", "lock") }
 func (w Workspace) Keyset() string                 { return w.Path("keys", "keyset.json") }
 func (w Workspace) Outbox(recipient string) string { return w.Path("outbox", recipient) }

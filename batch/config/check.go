@@ -309,6 +309,7 @@ func (c *checker) keys() {
 	c.need("keys.signing_key", c.Keys.SigningKey, "the file of our own PGP private key")
 	c.fingerprint("keys.fingerprint", c.Keys.Fingerprint)
 	c.formerKeys()
+	c.ownEscrow()
 }
 
 func (c *checker) secret(path string, s SecretRef, required bool) {

@@ -6,7 +6,7 @@ import (
 )
 
 // escrow checks the second key that a recipient's files are encrypted to: both
-// of its keys or none, and another one than the recipient's own.
+// of its keys or none, and another one than the first.
 func (c *checker) escrow(at string, p PGP) {
 	e := p.Escrow
 	if e == (EscrowKey{}) && !c.written(join(at, "escrow")) {
@@ -17,6 +17,11 @@ func (c *checker) escrow(at string, p PGP) {
 	if e.Fingerprint != "" && strings.EqualFold(e.Fingerprint, p.Fingerprint) {
 		c.wrong(join(at, "escrow.fingerprint"), "is the recipient's own key; an escrow key is a second one, or leave escrow out")
 	}
+}
+
+// ownEscrow checks the second key of backups as a recipient's.
+func (c *checker) ownEscrow() {
+	c.escrow("keys", PGP{Fingerprint: c.Keys.Fingerprint, Escrow: c.Keys.Escrow})
 }
 
 // formerKeys checks the PGP keys that ours replaced.

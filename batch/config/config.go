@@ -453,6 +453,8 @@ type Keys struct {
 	Passphrase  SecretRef `yaml:"passphrase"` // of the PGP private key
 	// Former are our PGP keys of before: they open what was sealed to them and verify what they signed.
 	Former []FormerKey `yaml:"former"`
+	// Escrow is a second key that backups are encrypted to; none without KeyFile.
+	Escrow EscrowKey `yaml:"escrow"`
 }
 
 // FormerKey is a PGP private key that ours replaced. It may have expired.

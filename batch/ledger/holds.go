@@ -45,6 +45,8 @@ type Hold struct {
 	// Of its bureau file, once planned.
 	BureauFileID int64
 	FileName     string
+	// Restored says that its orders were open when the ledger was put back from a backup: a night that the ledger does not know may have made their cards.
+	Restored bool
 }
 
 // HoldQuery chooses holds; empty fields choose all.
@@ -74,6 +76,9 @@ type HoldDecision struct {
 	By     string
 	How    string
 	Reason string
+	// Made says of a CANCELLED restored hold that its cards were made by a night that the ledger does not know: they stay what the orders made
+	// them, and each counts as sent.
+	Made bool
 	// File is the record of the signed file that decides, updated with it; nil for a command.
 	File  *RequestFile
 	Entry AuditEntry

@@ -72,6 +72,7 @@ type Ledger interface {
 	Rekeying
 	Audit
 	Retention
+	Restoring
 	Close() error
 }
 
@@ -152,7 +153,8 @@ type Registry interface {
 	StoreCards(ctx context.Context, cards []CardWrite, entry AuditEntry) ([]error, error)
 	// KnownPANs says which of pans the index knows (any PSN).
 	KnownPANs(ctx context.Context, pans []iso.PAN) ([]bool, error)
-	// PSNs gives the PSNs, rising, under which the registry has this card number (several cards may share one).
+	// PSNs gives the PSNs, rising, that this card number is not to get: those under which the registry has it (several cards may share one), and
+	// those that a restoration passed over.
 	PSNs(ctx context.Context, pan iso.PAN) ([]int, error)
 	// Expiries gives those of every order that embossed the card, oldest first, whatever became of it, but for CANCELLED ones: no plastic has theirs.
 	Expiries(ctx context.Context, cardID int64) ([]iso.Expiry, error)
@@ -371,7 +373,8 @@ type Deciding interface {
 	LastPos(ctx context.Context, fileID int64) (int, error)
 	// AcceptedOf counts the rows of files signed by a submitter that the runs of a local date (YYYY-MM-DD) accepted.
 	AcceptedOf(ctx context.Context, submitter, date string) (int64, error)
-	// Counter gives a counter's value, 0 if it was never moved. Names: "sequence/<recipient>", "range/<name>", "card-id".
+	// Counter gives a counter's value, 0 if it was never moved. Names: "sequence/<recipient>", "begun/<recipient>", "range/<name>", "card-id", "runs"
+	// (how many were ever opened), "run/<date>" (the last number that a run of that date may have, where a restoration set it).
 	Counter(ctx context.Context, name string) (int64, error)
 	// Counters gives all of them, for the high-water marks.
 	Counters(ctx context.Context) (map[string]int64, error)
@@ -487,7 +490,7 @@ type Files interface {
 	// plan and puts the first File.Records queued orders, or those of the hold, into it, in one transaction. Fewer orders than that, or a name
 	// that was ever used, are ErrConflict, and so is a hold that is not APPROVED, or planned. The counter "sequence/<recipient>" moves with it.
 	PlanFile(ctx context.Context, p Plan) (int64, error)
-	// CancelFile makes a file that the bureau REFUSED, or that is PLANNED and was never written, VOID. Its orders that are PLANNED become QUEUED for the
+	// CancelFile makes a file that the bureau REFUSED, that is PLANNED and was never written, or that is UNDECIDED, VOID. Its orders that are PLANNED become QUEUED for the
 	// bureau's next file; those of a card system file stand in its queue again. Each move is recorded; it gives how many. Any other state is
 	// ErrConflict. The number stays used. From and To of c are not looked at.
 	CancelFile(ctx context.Context, c FileChange) (moved int64, err error)

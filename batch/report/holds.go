@@ -20,7 +20,9 @@ type HoldTold struct {
 	Digest string    `json:"digest"` // an approval is for exactly these cards
 	HeldAt time.Time `json:"held_at"`
 	// Approved says that a person has approved it: the next run writes it.
-	Approved   bool         `json:"approved"`
+	Approved bool `json:"approved"`
+	// Restored says that the ledger was put back from a backup since these cards were accepted: a lost night may have made them.
+	Restored   bool         `json:"restored,omitempty"`
 	DecidedAt  *time.Time   `json:"decided_at,omitempty"`
 	DecidedBy  string       `json:"decided_by,omitempty"`
 	How        string       `json:"how,omitempty"`
@@ -48,7 +50,7 @@ func (f *BureauFile) waits() bool { return f.Hold != nil && f.State == fileHeld 
 // showHold gives a hold as it stands among files.
 func showHold(h *ledger.Hold, tallies []ledger.HoldTally) BureauFile {
 	f := BureauFile{Bureau: h.Bureau, Name: h.Name, Records: h.Records, State: fileHeld, Balanced: true, RunID: h.RunID}
-	told := &HoldTold{Digest: h.Digest, HeldAt: h.HeldAt.UTC(), Approved: h.State == ledger.Approved, DecidedBy: h.DecidedBy, How: h.How, Reason: h.Reason,
+	told := &HoldTold{Digest: h.Digest, HeldAt: h.HeldAt.UTC(), Approved: h.State == ledger.Approved, Restored: h.Restored, DecidedBy: h.DecidedBy, How: h.How, Reason: h.Reason,
 		ByReason: []HoldReason{}, Submitters: []string{}}
 	if !h.DecidedAt.IsZero() {
 		at := h.DecidedAt.UTC()
@@ -127,6 +129,9 @@ func (g *gathering) countCancelled() (err error) {
 // heldWaits says why the orders of a hold wait.
 func heldWaits(hold, otherwise string, files []BureauFile) string {
 	for i := range files {
+		if files[i].Name == hold && files[i].waits() && files[i].Hold.Restored {
+			return "held since the ledger was restored: reemboss approve, resolve or cancel " + hold
+		}
 		if files[i].Name == hold && files[i].waits() {
 			return "held for a second person: reemboss approve " + hold
 		}
@@ -138,6 +143,12 @@ func heldWaits(hold, otherwise string, files []BureauFile) string {
 func (g *gathering) needHolds() {
 	for _, f := range g.ListedFiles() {
 		if !f.waits() {
+			continue
+		}
+		if f.Hold.Restored {
+			g.need(fmt.Sprintf("%s (%s for %s) is held: the ledger was restored", f.Name, plural(f.Records, "card"), g.bureauName(f.Bureau)),
+				"Its cards were asked for before the backup was made, and a night that this ledger does not know may have had them made. Compare with what the bureau got: approve it if they were not made, resolve it as delivered if they were, cancel it if nobody wants them.",
+				"reemboss approve "+quoted(f.Name), "reemboss resolve "+quoted(f.Name)+` --delivered --reason "…"`, "reemboss cancel "+quoted(f.Name)+` --reason "…"`)
 			continue
 		}
 		because := "Nothing of it is written and no number is taken until somebody approves it who asked for none of its cards."

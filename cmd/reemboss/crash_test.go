@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +20,7 @@ import (
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/formats/layout"
+	"reemboss/testdata/proof"
 )
 
 // crashes is a prepared workspace, its bureaus in the process of the test, and how the night in it ends when nothing
@@ -311,56 +310,6 @@ func (w *workspace) killedAt(t *testing.T, n int, command ...string) bool {
 	return r.killed
 }
 
-// proof counts points and violations of one kind for `make prove`, see [proof.tell].
-type proof struct {
-	mu         sync.Mutex
-	What       string `json:"what"`
-	Points     int    `json:"points"`
-	Violations int    `json:"violations"`
-}
-
-// proven says that every point is to be tried, not a chosen part.
-func proven() bool { return os.Getenv("REEMBOSS_PROVE") != "" }
-
-// try is one point; what fails in it is a violation.
-func (p *proof) try(t *testing.T, name string, point func(t *testing.T)) {
-	t.Run(name, func(t *testing.T) {
-		t.Parallel()
-		t.Cleanup(func() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.Points++
-			if t.Failed() {
-				p.Violations++
-			}
-		})
-		point(t)
-	})
-}
-
-// tell appends the count, once all points are done, as a line to the file that REEMBOSS_PROVE names.
-func (p *proof) tell(t *testing.T) {
-	t.Cleanup(func() {
-		t.Logf("prove: %s=%d violations=%d", p.What, p.Points, p.Violations)
-		path := os.Getenv("REEMBOSS_PROVE")
-		if path == "" {
-			return
-		}
-		line, err := json.Marshal(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		if _, err := f.Write(append(line, '\n')); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 // strided are the numbers from 1 to last with a step, the last one always among them.
 func strided(last, step int) (all []int) {
 	for n := 1; n < last; n += step {
@@ -371,16 +320,15 @@ func strided(last, step int) (all []int) {
 
 // Killed before any operation of the disk, the ledger or the network, a night ends as if nothing had happened.
 func TestKilledAtEveryOperation(t *testing.T) {
-	count := &proof{What: "crash points"}
-	count.tell(t)
+	count := proof.Of(t, "crash points")
 	c := prepareCrashes(t)
 	t.Logf("%d operations", len(c.operations))
 	step := 17
-	if proven() {
+	if proof.Whole() {
 		step = 1
 	}
 	for _, n := range strided(len(c.operations), step) {
-		count.try(t, fmt.Sprintf("%d: %s", n, strings.ReplaceAll(c.operations[n-1], "/", ":")), func(t *testing.T) {
+		count.Try(t, fmt.Sprintf("%d: %s", n, strings.ReplaceAll(c.operations[n-1], "/", ":")), func(t *testing.T) {
 			w := c.prepared.copyOf(t)
 			w.killedAt(t, n)
 			c.ends(t, w)
@@ -390,11 +338,10 @@ func TestKilledAtEveryOperation(t *testing.T) {
 
 // Killed, and its recovery killed too, a night still ends the same.
 func TestRecoveryKilledAtEveryOperation(t *testing.T) {
-	count := &proof{What: "second crashes"}
-	count.tell(t)
+	count := proof.Of(t, "second crashes")
 	c := prepareCrashes(t)
 	first, second := len(c.operations)/3, len(c.operations)/4
-	if proven() {
+	if proof.Whole() {
 		first, second = len(c.operations)/24, len(c.operations)/17
 	}
 	for _, n := range strided(len(c.operations), first) {
@@ -402,7 +349,7 @@ func TestRecoveryKilledAtEveryOperation(t *testing.T) {
 			if m+n > len(c.operations)+second {
 				continue // the recovery of a night that was almost done is as short
 			}
-			count.try(t, fmt.Sprintf("%d then %d", n, m), func(t *testing.T) {
+			count.Try(t, fmt.Sprintf("%d then %d", n, m), func(t *testing.T) {
 				w := c.prepared.copyOf(t)
 				w.killedAt(t, n)
 				w.killedAt(t, m)
@@ -414,8 +361,7 @@ func TestRecoveryKilledAtEveryOperation(t *testing.T) {
 
 // A repetition that is killed sends the same bytes under the same name, once, when the next run goes on with it.
 func TestResendKilledAtEveryOperation(t *testing.T) {
-	count := &proof{What: "crash points"}
-	count.tell(t)
+	count := proof.Of(t, "crash points")
 	w := newWorkspace(t)
 	w.program = withoutRaceDetector(t)
 	w.silent()
@@ -439,11 +385,11 @@ func TestResendKilledAtEveryOperation(t *testing.T) {
 	operations := strings.Fields(strings.ReplaceAll(string(text), " ", "_"))
 	t.Logf("%d operations", len(operations))
 	step := 9
-	if proven() {
+	if proof.Whole() {
 		step = 1
 	}
 	for _, n := range strided(len(operations), step) {
-		count.try(t, fmt.Sprintf("%d: %s", n, operations[n-1]), func(t *testing.T) {
+		count.Try(t, fmt.Sprintf("%d: %s", n, operations[n-1]), func(t *testing.T) {
 			w := w.copyOf(t)
 			w.killedAt(t, n, resend...)
 			if r := w.meetsBureaus(t); r.exit != exitComplete {

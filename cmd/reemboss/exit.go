@@ -42,7 +42,7 @@ func exitOf(ctx context.Context, err error) int {
 		return exitComplete
 	case errors.As(err, &setup):
 		return exitUsage
-	case errors.Is(err, batch.ErrLocked):
+	case errors.Is(err, batch.ErrLocked), errors.Is(err, batch.ErrBackup), errors.Is(err, batch.ErrLooked), errors.Is(err, batch.ErrReplaced):
 		return exitLocked
 	case errors.Is(err, ledger.ErrBehind):
 		return exitPerson

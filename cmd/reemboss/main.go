@@ -39,6 +39,8 @@ type commands struct {
 	Cancel  cancelCommand  `cmd:"" help:"Give up a file that the bureau refused or that can never be written (its number is VOID, its cards go into the next file), or one that is held (its orders are cancelled)."`
 	Settle  settleCommand  `cmd:"" help:"Decide what a bureau told and what contradicts it."`
 	Card    cardCommand    `cmd:"" help:"The whole history of one card."`
+	Backup  backupCommand  `cmd:"" help:"What the workspace remembers, sealed, in one file; also while a night runs."`
+	Restore restoreCommand `cmd:"" help:"Put a backup back: numbers skip ahead by what you say, and nothing that a lost night may have done is done again without a person."`
 	Audit   auditCommand   `cmd:"" help:"The audit log."`
 	Report  reportCommand  `cmd:"" help:"Write the reports of a run again."`
 	Bureau  bureauCommand  `cmd:"" help:"A bureau's host key; a bureau to try against."`

@@ -21,15 +21,18 @@ func (c *resendCommand) Run(s *session) error {
 }
 
 type resolveCommand struct {
-	File      string `arg:"" help:"Name of the outgoing file."`
+	File      string `arg:"" help:"Name of the outgoing file, or of what a restore held."`
 	Delivered bool   `help:"The recipient has it." xor:"verdict" required:""`
 	Resend    bool   `help:"The recipient does not have it: send the same bytes again." xor:"verdict" required:""`
 	Reason    string `help:"How that is known; it is kept in the history." required:""`
 	JSON      bool   `help:"Print the file's state as JSON."`
 }
 
-// Run settles an UNDECIDED transfer.
+// Run settles an UNDECIDED transfer, or what a restore held and a lost night had made.
 func (c *resolveCommand) Run(s *session) error {
+	if done, err := c.hold(s); done || err != nil {
+		return err
+	}
 	return settle(s, c.JSON, func(n *batch.Night) (ledger.BureauFile, error) {
 		if c.Delivered {
 			return n.ResolveDelivered(s, c.File, c.Reason)
@@ -38,8 +41,32 @@ func (c *resolveCommand) Run(s *session) error {
 	})
 }
 
+// hold settles a hold; done is false where the name is none's.
+func (c *resolveCommand) hold(s *session) (done bool, err error) {
+	n, err := s.open(true)
+	if err != nil {
+		return false, err
+	}
+	defer n.Close()
+	if _, held, err := n.HoldNamed(s, c.File); err != nil || !held {
+		return false, err
+	}
+	if c.Resend {
+		return false, &batch.SetupError{Err: fmt.Errorf("%s is no file yet; reemboss approve has it written", c.File)}
+	}
+	orders, err := n.ResolveHold(s, c.File, c.Reason)
+	if err != nil {
+		return false, err
+	}
+	if c.JSON {
+		return true, printJSON(s.out, map[string]any{"name": c.File, "sequence": 0, "state": ledger.HoldCancelled, "made": orders})
+	}
+	fmt.Fprintf(s.out, "%s is settled; its %d cards were made by a lost night, are not made again, and count as sent\n", c.File, orders)
+	return true, nil
+}
+
 type cancelCommand struct {
-	File   string `arg:"" help:"Name of the outgoing file that the bureau refused, of a planned one that cannot be written, or of what is held."`
+	File   string `arg:"" help:"Name of the outgoing file that the bureau refused, of a planned one that cannot be written, of an undecided one whose bytes are lost, or of what is held."`
 	Reason string `help:"Why; it is kept in the history." required:""`
 	JSON   bool   `help:"Print the file's state as JSON."`
 }

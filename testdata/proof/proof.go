@@ -9,11 +9,13 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"sync"
 	"testing"
 )
 
 // Count is what one test tried, and at how many of these points a promise was broken.
 type Count struct {
+	mu         sync.Mutex
 	What       string `json:"what"`
 	Points     int    `json:"points"`
 	Violations int    `json:"violations"`
@@ -30,11 +32,29 @@ func Of(tb testing.TB, what string) *Count {
 // Point adds one point, called where, and fails the test for what was broken there.
 func (c *Count) Point(tb testing.TB, where string, broken ...string) {
 	tb.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.Points++
 	if len(broken) > 0 {
 		c.Violations++
 		tb.Errorf("%s: %q", where, broken)
 	}
+}
+
+// Try runs one point as a test of its own, beside others; what fails in it is one violation.
+func (c *Count) Try(t *testing.T, name string, point func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		t.Cleanup(func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.Points++
+			if t.Failed() {
+				c.Violations++
+			}
+		})
+		point(t)
+	})
 }
 
 // Add adds points at which the test itself says what is broken; of all of them together that is one violation.

@@ -62,7 +62,7 @@ var decidingPromises = []promise{
 		d.must(move(10, 11))
 		all, err := d.Counters(d.ctx)
 		d.must(err)
-		d.same("counters", map[string]int64{"card-id": 11, "range/visa": 11}, all)
+		d.same("counters", map[string]int64{"card-id": 11, "range/visa": 11, "runs": 1}, all)
 	}},
 	{"a range's parameters never change after its first use", func(d *desk) {
 		first := ledger.RangeParams{Name: "visa", Prefix: "411111", Key: "alloc-1", Tweak: "aa", PANLength: 16, From: 5, To: 99}

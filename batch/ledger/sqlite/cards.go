@@ -248,19 +248,25 @@ func (l *Ledger) PSNs(ctx context.Context, pan iso.PAN) (psns []int, err error) 
 		if err != nil {
 			return err
 		}
+		var cards []int64
 		for _, id := range keys {
 			hash, err := l.vault.IndexUnder(id, pan)
 			if err != nil {
 				return err
 			}
-			if err := each(conn, "SELECT psn FROM cards WHERE pan_index = ?", []any{hash}, func(r *row) error {
+			if err := each(conn, "SELECT psn, id FROM cards WHERE pan_index = ?", []any{hash}, func(r *row) error {
 				psns = append(psns, int(r.int()))
+				cards = append(cards, r.int())
 				return nil
 			}); err != nil {
 				return err
 			}
 		}
+		if psns, err = passedOver(conn, psns, cards); err != nil {
+			return err
+		}
 		slices.Sort(psns)
+		psns = slices.Compact(psns)
 		return nil
 	})
 	return psns, err

@@ -164,7 +164,7 @@ func storeStep(conn *sqlite.Conn, c *ledger.FileChange, run int64) error {
 // CancelFile gives up a file that its bureau refused, or that was never written:
 // the number is used up and the orders wait for the recipient's next file.
 func (l *Ledger) CancelFile(ctx context.Context, c ledger.FileChange) (moved int64, err error) {
-	c.From, c.To = []ledger.BureauFileState{ledger.Refused, ledger.Planned}, ledger.Void
+	c.From, c.To = []ledger.BureauFileState{ledger.Refused, ledger.Planned, ledger.Undecided}, ledger.Void
 	err = l.write(ctx, fmt.Sprintf("cancel outgoing file %d", c.FileID), func(conn *sqlite.Conn) error {
 		run, err := runSeq(conn, c.RunID)
 		if err != nil {

@@ -14,12 +14,12 @@ import (
 
 const holdColumns = `h.id, h.name, h.bureau, (SELECT id FROM runs WHERE seq = h.run), h.records, h.digest, h.state, h.held_at, h.decided_at,
 	coalesce((SELECT id FROM runs WHERE seq = h.decided_run), ''), h.decided_by, h.how, h.reason, h.bureau_file_id,
-	coalesce((SELECT name FROM bureau_files WHERE id = h.bureau_file_id), '')`
+	coalesce((SELECT name FROM bureau_files WHERE id = h.bureau_file_id), ''), h.restored`
 
 func scanHold(r *row) ledger.Hold {
 	return ledger.Hold{
 		ID: r.int(), Name: r.text(), Bureau: r.text(), RunID: r.text(), Records: r.int(), Digest: r.text(), State: ledger.HoldState(r.text()), HeldAt: r.time(),
-		DecidedAt: r.time(), DecidedRunID: r.text(), DecidedBy: r.text(), How: r.text(), Reason: r.text(), BureauFileID: r.int(), FileName: r.text(),
+		DecidedAt: r.time(), DecidedRunID: r.text(), DecidedBy: r.text(), How: r.text(), Reason: r.text(), BureauFileID: r.int(), FileName: r.text(), Restored: r.bool(),
 	}
 }
 
@@ -34,8 +34,8 @@ func (l *Ledger) SetAside(ctx context.Context, h ledger.Hold, entry ledger.Audit
 		if err != nil {
 			return err
 		}
-		if _, err := exec(conn, "INSERT INTO holds (name, bureau, run, records, digest, state, held_at) VALUES (?, ?, ?, ?, ?, 'HELD', ?)",
-			h.Name, h.Bureau, key(run), h.Records, h.Digest, h.HeldAt); err != nil {
+		if _, err := exec(conn, "INSERT INTO holds (name, bureau, run, records, digest, state, held_at, restored) VALUES (?, ?, ?, ?, ?, 'HELD', ?, ?)",
+			h.Name, h.Bureau, key(run), h.Records, h.Digest, h.HeldAt, h.Restored); err != nil {
 			if violated(err) {
 				err = fmt.Errorf("%w: the name was used before", ledger.ErrConflict)
 			}
@@ -179,25 +179,19 @@ const ordersOf = "SELECT id FROM orders INDEXED BY orders_in_hold WHERE hold_id 
 
 // cancelHold takes the orders of a hold back, with all that they did to cards.
 func cancelHold(conn *sqlite.Conn, d *ledger.HoldDecision, run int64) error {
-	var lacking int64
-	if _, err := one(conn, "SELECT count(*) FROM orders o WHERE o.id IN ("+ordersOf+") AND o.kind = 'reissue' AND o.id NOT IN (SELECT order_id FROM card_before)",
-		[]any{d.HoldID}, func(r *row) { lacking = r.int() }); err != nil {
-		return err
+	undo, code := takeBack, "cancelled"
+	if d.Made {
+		undo, code = keepMade, "made"
 	}
-	if lacking > 0 {
-		return fmt.Errorf("%d reissues: %w", lacking, ledger.ErrNoWayBack)
-	}
-	if err := putBack(conn, d); err != nil {
+	if err := undo(conn, d); err != nil {
 		return err
 	}
 	for _, step := range []struct {
 		sql  string
 		args []any
 	}{
-		{"UPDATE cards SET status = ?2, decided = decided | ?3, updated_at = ?4 WHERE id IN (SELECT embossed_card_id FROM orders WHERE id IN (" + ordersOf + ") AND embossed_card_id <> card_id)",
-			[]any{d.HoldID, ledger.Deleted, int64(ledger.DecidedStatus), d.At}},
-		{insertEventInto + "SELECT id, NULL, 'CANCELLED', ?2, 'cancelled', ?3, '', '', -1, ?4, NULL, 0, ?5, ?2, 'CANCELLED', 0, 0, '', NULL, '' FROM orders WHERE id IN (" + ordersOf + ") ORDER BY uid",
-			[]any{d.HoldID, d.At, d.Reason, ledger.FromPerson, key(run)}},
+		{insertEventInto + "SELECT id, NULL, 'CANCELLED', ?2, ?6, ?3, '', '', -1, ?4, NULL, 0, ?5, ?2, 'CANCELLED', 0, 0, '', NULL, '' FROM orders WHERE id IN (" + ordersOf + ") ORDER BY uid",
+			[]any{d.HoldID, d.At, d.Reason, ledger.FromPerson, key(run), code}},
 		{"DELETE FROM open_cards WHERE card_id IN (SELECT card_id FROM orders WHERE id IN (" + ordersOf + ") UNION ALL SELECT embossed_card_id FROM orders WHERE id IN (" + ordersOf + "))",
 			[]any{d.HoldID}},
 	} {
@@ -214,6 +208,24 @@ func cancelHold(conn *sqlite.Conn, d *ledger.HoldDecision, run int64) error {
 	if err == nil && int64(cancelled) != records {
 		err = fmt.Errorf("the hold was made of %d orders and has %d", records, cancelled)
 	}
+	return err
+}
+
+// takeBack makes the cards of a hold what they were before its orders.
+func takeBack(conn *sqlite.Conn, d *ledger.HoldDecision) error {
+	var lacking int64
+	if _, err := one(conn, "SELECT count(*) FROM orders o WHERE o.id IN ("+ordersOf+") AND o.kind = 'reissue' AND o.id NOT IN (SELECT order_id FROM card_before)",
+		[]any{d.HoldID}, func(r *row) { lacking = r.int() }); err != nil {
+		return err
+	}
+	if lacking > 0 {
+		return fmt.Errorf("%d reissues: %w", lacking, ledger.ErrNoWayBack)
+	}
+	if err := putBack(conn, d); err != nil {
+		return err
+	}
+	_, err := exec(conn, "UPDATE cards SET status = ?2, decided = decided | ?3, updated_at = ?4 WHERE id IN (SELECT embossed_card_id FROM orders WHERE id IN ("+ordersOf+") AND embossed_card_id <> card_id)",
+		d.HoldID, ledger.Deleted, int64(ledger.DecidedStatus), d.At)
 	return err
 }
 

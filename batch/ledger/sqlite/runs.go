@@ -63,7 +63,11 @@ func (l *Ledger) BeginRun(ctx context.Context, at time.Time, date, host, version
 
 func insertRun(conn *sqlite.Conn, at time.Time, date, host, version string) error {
 	number := int64(1)
-	if _, err := one(conn, "SELECT coalesce(max(number), 0) + 1 FROM runs WHERE date = ?", []any{date}, func(r *row) { number = r.int() }); err != nil {
+	if _, err := one(conn, "SELECT max(coalesce((SELECT max(number) FROM runs WHERE date = ?1), 0), coalesce((SELECT value FROM counters WHERE name = 'run/' || ?1), 0)) + 1",
+		[]any{date}, func(r *row) { number = r.int() }); err != nil {
+		return err
+	}
+	if _, err := exec(conn, "INSERT INTO counters (name, value) VALUES ('runs', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"); err != nil {
 		return err
 	}
 	_, err := exec(conn, `INSERT INTO runs (id, date, number, started_at, starts, host, version, orders_after)
