@@ -514,11 +514,10 @@ func (m *machine) settle(word Settlement) {
 
 // reconfigure changes what operations may change any day.
 func (m *machine) reconfigure() {
-	switch what := pick(m, "setting", "approval", "records", "hold", "order", "after", "retention"); what {
-	case "approval":
-		m.approvals(pick(m, "approved are", "no files", "all files", "files of more than one card", "files of more than two cards"))
-	case "records":
-		m.rewrite(`(?m)^    max_records: \d+`, fmt.Sprintf("    max_records: %d", pick(m, "most records", 0, 1, 2, 3)))
+	switch what := pick(m, "setting", "files", "hold", "order", "after", "retention"); what {
+	case "files":
+		of := pick(m, "files of alpha", filesOf{0, false, 0}, filesOf{0, true, 0}, filesOf{2, true, 0}, filesOf{0, false, 1}, filesOf{3, false, 1}, filesOf{3, false, 2}, filesOf{1, false, 0}, filesOf{2, false, 0})
+		m.shape(of)
 	case "hold":
 		m.rewrite(`(?m)^    hold: (true|false)`, fmt.Sprintf("    hold: %v", pick(m, "alpha is on hold", true, false)))
 	case "order":
@@ -526,18 +525,27 @@ func (m *machine) reconfigure() {
 	case "after":
 		m.rewrite(`(?m)^      after: (leave|remove)`, "      after: "+pick(m, "after", "leave", "remove"))
 	case "retention":
-		d := pick(m, "days", 0, 1, 10)
-		m.keep(d, d, d, d)
-		m.deletes = m.deletes || d > 0
+		if pick(m, "retention", "for ever", "days") == "for ever" {
+			m.keep(0, 0, 0, 0)
+			return
+		}
+		m.keep(14, 2, 3, 1)
+		m.deletes = true
 	}
 }
 
-// approvals says which files of alpha a second person approves.
-func (m *machine) approvals(which string) {
-	always, above := which == "all files", map[string]int{"files of more than one card": 1, "files of more than two cards": 2}[which]
-	m.mayHold = always || above > 0
-	m.rewrite(`(?m)^      always: (true|false)`, fmt.Sprintf("      always: %v", always))
-	m.rewrite(`(?m)^      above: \d+`, fmt.Sprintf("      above: %d", above))
+// filesOf says how many records a file of alpha has at most (0: any number), and which a second person approves: all, or those of more cards.
+type filesOf struct {
+	most     int
+	approved bool
+	above    int
+}
+
+func (m *machine) shape(f filesOf) {
+	m.mayHold = f.approved || f.above > 0
+	m.rewrite(`(?m)^    max_records: \d+`, fmt.Sprintf("    max_records: %d", f.most))
+	m.rewrite(`(?m)^      always: (true|false)`, fmt.Sprintf("      always: %v", f.approved))
+	m.rewrite(`(?m)^      above: \d+`, fmt.Sprintf("      above: %d", f.above))
 }
 
 func (m *machine) rotate() {
