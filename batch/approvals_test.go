@@ -30,7 +30,12 @@ type hall struct {
 // newHall: every file of alpha is held; anna, ben, carol and dora may do what the words say.
 func newHall(t *testing.T) *hall {
 	t.Helper()
-	h := &hall{bench: newBenchAt(t, time.Now().Truncate(time.Second)), keys: map[string]*bureau.Key{}}
+	return newHallAt(t, time.Now().Truncate(time.Second))
+}
+
+func newHallAt(t *testing.T, now time.Time) *hall {
+	t.Helper()
+	h := &hall{bench: newBenchAt(t, now), keys: map[string]*bureau.Key{}}
 	if err := os.MkdirAll(h.Path("keys", "people"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +108,7 @@ func approvalOf(hold ledger.Hold, decision, reason string) string {
 }
 
 // clearSigned signs a text so that it can be read.
-func clearSigned(t *testing.T, key *bureau.Key, text string, at time.Time) string {
+func clearSigned(t testing.TB, key *bureau.Key, text string, at time.Time) string {
 	t.Helper()
 	armored, err := key.Armored(true)
 	if err != nil {

@@ -44,13 +44,24 @@ func (b *bench) silent() {
 // answer puts a return file into the simulated bureau alpha's folder: lines without the trailer, which is added.
 func (b *bench) answer(name string, lines ...string) string {
 	b.Helper()
+	return b.answerOf("alpha", name, lines...)
+}
+
+// answerOf is answer of another bureau.
+func (b *bench) answerOf(bureau, name string, lines ...string) string {
+	b.Helper()
 	content := returnsHeader + strings.Join(append(lines, ""), "\n") + fmt.Sprintf("TRAILER,,,,,%d,,,,,\n", len(lines))
-	return b.answerRaw(name, content)
+	return b.answerRawOf(bureau, name, content)
 }
 
 func (b *bench) answerRaw(name, content string) string {
 	b.Helper()
-	dir := filepath.Join(b.Simulator("alpha"), "returns")
+	return b.answerRawOf("alpha", name, content)
+}
+
+func (b *bench) answerRawOf(bureau, name, content string) string {
+	b.Helper()
+	dir := filepath.Join(b.Simulator(bureau), "returns")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		b.Fatal(err)
 	}

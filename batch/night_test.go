@@ -22,7 +22,7 @@ import (
 
 // bench is a workspace with simulated bureaus and a clock that the test moves.
 type bench struct {
-	*testing.T
+	testing.TB
 	Workspace
 	now time.Time
 }
@@ -34,7 +34,7 @@ func newBench(t *testing.T) *bench {
 
 func newBenchAt(t *testing.T, now time.Time) *bench {
 	t.Helper()
-	b := &bench{T: t, Workspace: Workspace{Dir: filepath.Join(t.TempDir(), "w")}, now: now}
+	b := &bench{TB: t, Workspace: Workspace{Dir: filepath.Join(t.TempDir(), "w")}, now: now}
 	if err := Init(b.Dir, b.now, rand.Reader); err != nil {
 		t.Fatal(err)
 	}

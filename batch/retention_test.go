@@ -217,7 +217,7 @@ func TestWhatIsNotSettledIsKept(t *testing.T) {
 		{"acknowledged, and its shipping is promised", ledger.Sent, ledger.Acked, "acknowledges: true\n    sla: {acknowledge: 1, ship: 5}", 1000, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := &bench{T: t, Workspace: b.Workspace, now: start.Add(days(c.after))}
+			b := &bench{TB: t, Workspace: b.Workspace, now: start.Add(days(c.after))}
 			b.ledgerSQL("UPDATE bureau_files SET state = ? WHERE id = ?", string(c.file), file.ID)
 			b.ledgerSQL("UPDATE orders SET state = ? WHERE bureau_file_id = ? AND kind = 'reissue' AND card_id = 1", string(c.order), file.ID)
 			n := b.open()

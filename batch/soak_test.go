@@ -2,7 +2,6 @@ package batch
 
 import (
 	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -52,12 +51,12 @@ func number(name string, otherwise int) int {
 // soak is a workspace over many nights.
 type soak struct {
 	*bench
+	*astray
 	seed, night, perNight int
 	dice                  *rand.Rand
-	cards                 int64             // 1 … cards are in the registry
-	status                map[int64]string  // as the card master has it
-	away                  map[string]string // final name at a bureau that a transfer lost → where it is: "" nowhere, a path, "there", "told"
-	answered              int               // answers that the nights told
+	cards                 int64            // 1 … cards are in the registry
+	status                map[int64]string // as the card master has it
+	answered              int              // answers that the nights told
 	rows, orders          int
 	undecided, decided    int
 	refused, cancelled    int
@@ -73,7 +72,7 @@ func newSoak(t *testing.T, seed, rows int) *soak {
 	b.dropSection("    ignored:\n")
 	b.configure("after: leave", "after: remove")
 	b.keep(14, 5, 0, 10) // the return files are compared in the end
-	s := &soak{bench: b, seed: seed, perNight: rows, dice: rand.New(rand.NewPCG(uint64(seed), 7)), cards: int64(rows * 12), status: map[int64]string{}, away: map[string]string{}, ends: map[ledger.OrderState]int{}}
+	s := &soak{bench: b, astray: newAstray(b), seed: seed, perNight: rows, dice: rand.New(rand.NewPCG(uint64(seed), 7)), cards: int64(rows * 12), status: map[int64]string{}, ends: map[ledger.OrderState]int{}}
 	s.extract(1, s.cards)
 	return s
 }
@@ -183,47 +182,16 @@ func (s *soak) oneNight() {
 	s.now = s.now.Add(24 * time.Hour)
 }
 
-// lossyTransfers makes one transfer in a while end nowhere: the temporary name
-// is gone when the rename is asked for. Half of them the bureau has all the same.
+// lossyTransfers makes one transfer in a while end nowhere. Half of them the bureau has all the same.
 func (s *soak) lossyTransfers(n *Night) {
 	if s.dice.IntN(4) != 0 {
 		return
 	}
 	taken := s.dice.IntN(2) == 0
 	n.Checkpoint = func(point string) {
-		if point != "sent/RENAMING" {
-			return
+		if point == "sent/RENAMING" {
+			s.lose(taken)
 		}
-		for _, name := range []string{"alpha", "beta"} {
-			parts, err := filepath.Glob(filepath.Join(s.Simulator(name), "incoming", "*.part"))
-			if err != nil || len(parts) == 0 {
-				continue
-			}
-			final := strings.TrimSuffix(parts[0], ".part")
-			if taken {
-				s.away[final] = filepath.Join(s.Dir, "away-"+filepath.Base(final))
-				err = os.Rename(parts[0], s.away[final])
-			} else {
-				s.away[final] = ""
-				err = os.Remove(parts[0])
-			}
-			if err != nil {
-				s.Fatal(err)
-			}
-		}
-	}
-}
-
-// giveBack puts what the bureau took where it reads it.
-func (s *soak) giveBack() {
-	for final, hidden := range s.away {
-		if !filepath.IsAbs(hidden) { // lost for ever, or given back before
-			continue
-		}
-		if err := errors.Join(os.Rename(hidden, final), os.Chtimes(final, s.now, s.now)); err != nil { // it came when the bureau's clock says so
-			s.Fatal(err)
-		}
-		s.away[final] = "there"
 	}
 }
 

@@ -161,7 +161,7 @@ func TestFilesWhoseSignatureDoesNotHoldAreRefusedWhole(t *testing.T) {
 	for name, want := range says {
 		t.Run(name, func(t *testing.T) {
 			b := *b
-			b.T = t
+			b.TB = t
 			rows := b.result("refused", name)
 			if len(rows) != 1 || rows[0]["row"] != "0" || rows[0]["class"] != "400" || rows[0]["code"] != "file_signature_invalid" {
 				t.Fatalf("%v", rows)

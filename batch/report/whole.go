@@ -39,7 +39,13 @@ func (g *gathering) readWhole() (err error) {
 	if len(g.told) == 0 {
 		return nil
 	}
-	counts, err := g.ledger.NightCounts(g.ctx, g.told[len(g.told)-1].run.StartedAt)
+	since := g.told[0].run.StartedAt
+	for _, n := range g.told { // not the oldest one's: its clock may have been set back since
+		if n.run.StartedAt.Before(since) {
+			since = n.run.StartedAt
+		}
+	}
+	counts, err := g.ledger.NightCounts(g.ctx, since)
 	for i := range g.told {
 		g.told[i].now = counts[g.told[i].run.ID]
 	}
