@@ -32,14 +32,20 @@ func (g *gathering) readWhole() (err error) {
 	}
 	first := firstNight(g.run.Date)
 	for _, r := range runs {
-		if r.ID < g.run.ID && !r.EndedAt.IsZero() && r.Date >= first {
+		if g.earlier(r.ID) && !r.EndedAt.IsZero() && r.Date >= first {
 			g.told = append(g.told, newToldNight(r))
 		}
 	}
 	if len(g.told) == 0 {
 		return nil
 	}
-	counts, err := g.ledger.NightCounts(g.ctx, g.told[len(g.told)-1].run.StartedAt)
+	oldest := g.told[0].run.StartedAt
+	for _, t := range g.told { // not the last of them: a clock may have been set back in between
+		if t.run.StartedAt.Before(oldest) {
+			oldest = t.run.StartedAt
+		}
+	}
+	counts, err := g.ledger.NightCounts(g.ctx, oldest)
 	for i := range g.told {
 		g.told[i].now = counts[g.told[i].run.ID]
 	}
