@@ -68,6 +68,8 @@ type Night struct {
 	// Checkpoint is called with a name at each stage boundary and at each step of
 	// writing and delivery; a test ends the process there. It may be nil.
 	Checkpoint func(point string)
+	// ClockIsRight is a person's word that a clock which is behind the last run is right now.
+	ClockIsRight bool
 
 	commit     func(durable bool) // of the ledger; may be nil
 	chunk      int                // rows decided and committed together
@@ -98,6 +100,8 @@ type Night struct {
 	reported   int               // how many warnings the written report has
 	notifier   *notify.Notifier
 	simulators map[string]*bureau.Simulator
+	latest     time.Time // that the clock showed
+	setBack    bool      // the clock was, and a person is told
 	unlock     func()
 	door       *os.File // held while the ledger is open, see door.go
 	run        ledger.Run
@@ -118,6 +122,10 @@ func (n *Night) Run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	if err := n.openCardKeys(ctx); err != nil {
+		n.tellNotBegun(ctx, err)
+		return nil, err
+	}
+	if err := n.checkClock(ctx); err != nil {
 		n.tellNotBegun(ctx, err)
 		return nil, err
 	}
@@ -203,6 +211,7 @@ func (n *Night) timed(ctx context.Context, name string, work func(context.Contex
 	started := n.Now()
 	n.elsewhere = 0
 	items, err := work(ctx)
+	n.watchClock(started)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

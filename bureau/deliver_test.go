@@ -235,6 +235,9 @@ func TestStaleTemporaryFileOfOursIsReplaced(t *testing.T) {
 		side.put(t, "another.pgp.part", []byte("somebody's"))
 		mustDeliver(t, side, f, Intent, false, newHistory(t, Intent))
 		side.holds(t, fileName, f)
+		if side.onDisk(t, fileName+".part") != nil {
+			t.Error("what an earlier attempt left under our temporary name is still there")
+		}
 		if string(side.onDisk(t, "another.pgp.part")) != "somebody's" {
 			t.Error("a temporary file that is not ours was touched")
 		}

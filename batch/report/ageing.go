@@ -153,7 +153,7 @@ func (g *gathering) age() {
 }
 
 // laterSent: sent after this run, when its report is written again.
-func (g *gathering) laterSent(f *ledger.BureauFile) bool { return f.SentRunID > g.run.ID }
+func (g *gathering) laterSent(f *ledger.BureauFile) bool { return g.later[f.SentRunID] }
 
 // add counts one file.
 func (a *BureauAge) add(b Bureau, f *ledger.BureauFile, by map[ledger.OrderState]int64, now time.Time) {

@@ -75,7 +75,9 @@ func TestAgeing(t *testing.T) {
 }
 
 func TestCardsSentLaterAreNotOfThisRun(t *testing.T) {
-	rec := gatherSmall(t, func(m *memory, _ *Extra) { m.sealed[0].SentRunID = "2026-11-22-001" })
+	rec := gatherSmall(t, func(m *memory, _ *Extra) {
+		m.sealed[0].SentRunID, m.later = "2026-11-22-001", []ledger.Run{{ID: "2026-11-22-001"}}
+	})
 	for _, a := range rec.Ageing {
 		if a.Bureau == "alpha" && a.Outstanding != 1 {
 			t.Errorf("%d cards are outstanding, want that of the older file", a.Outstanding)

@@ -33,8 +33,8 @@ type books struct {
 	listed    []int
 }
 
-// readBooks reads every outgoing file that was planned in or before the run, "" for every run.
-func readBooks(ctx context.Context, l Ledger, upTo string) (books, error) {
+// readBooks reads every outgoing file but those that were planned in one of the later runs.
+func readBooks(ctx context.Context, l Ledger, later map[string]bool) (books, error) {
 	files, err := l.BureauFiles(ctx, ledger.FileQuery{Brief: true})
 	if err != nil {
 		return books{}, err
@@ -44,7 +44,7 @@ func readBooks(ctx context.Context, l Ledger, upTo string) (books, error) {
 		return books{}, fmt.Errorf("count the cards of the bureau files: %w", err)
 	}
 	for _, f := range files {
-		if upTo != "" && f.RunID > upTo {
+		if later[f.RunID] {
 			continue // planned after this run, when its report is written again
 		}
 		b.files = append(b.files, f)
@@ -60,7 +60,7 @@ func readBooks(ctx context.Context, l Ledger, upTo string) (books, error) {
 
 // readBureauFiles reads the books and tells the sinks which files were made in this run.
 func (g *gathering) readBureauFiles() (err error) {
-	if g.books, err = readBooks(g.ctx, g.ledger, g.run.ID); err != nil {
+	if g.books, err = readBooks(g.ctx, g.ledger, g.later); err != nil {
 		return err
 	}
 	if g.sinks.begin != nil {
@@ -72,7 +72,7 @@ func (g *gathering) readBureauFiles() (err error) {
 // AllFiles gives every bureau file of the ledger with its balance, in the
 // order of bureau and number.
 func AllFiles(ctx context.Context, l Ledger) ([]BureauFile, error) {
-	b, err := readBooks(ctx, l, "")
+	b, err := readBooks(ctx, l, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ func (g *gathering) needSettlements() error {
 		return err
 	}
 	for _, f := range files {
-		if f.RunID > g.run.ID {
+		if g.later[f.RunID] {
 			continue
 		}
 		g.need(fmt.Sprintf("The return file %s of %s is in quarantine: %s", f.Name, g.bureauName(f.Bureau), f.Code),

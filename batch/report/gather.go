@@ -47,6 +47,7 @@ type gathering struct {
 	ledger  Ledger
 	run     ledger.Run
 	extra   Extra
+	later   map[string]bool // runs that began after it
 	sinks   sinks
 	tallies []ledger.Tally
 	books
@@ -65,7 +66,11 @@ func gather(ctx context.Context, l Ledger, runID string, extra Extra, s sinks) (
 	if err != nil {
 		return nil, err
 	}
-	g := &gathering{ctx: ctx, ledger: l, run: run, extra: extra, sinks: s, Reconciliation: &Reconciliation{
+	later, err := laterRuns(ctx, l, runID)
+	if err != nil {
+		return nil, err
+	}
+	g := &gathering{ctx: ctx, ledger: l, run: run, later: later, extra: extra, sinks: s, Reconciliation: &Reconciliation{
 		RunID: run.ID, Date: run.Date, StartedAt: run.StartedAt, Host: run.Host, Version: run.Version, Starts: run.Starts,
 	}}
 	for _, step := range []func() error{
@@ -153,7 +158,7 @@ func (g *gathering) countOrders() (err error) {
 		return err
 	}
 	for _, w := range waits {
-		if w.RunID > g.run.ID || w.Orders == 0 {
+		if g.later[w.RunID] || w.Orders == 0 {
 			continue // accepted after this run, when its report is written again
 		}
 		if w.RunID == g.run.ID {
@@ -239,7 +244,7 @@ func (f *RequestFile) count(o rules.Outcome) {
 func (g *gathering) walkRecords() error {
 	for _, f := range g.filesWritten() {
 		err := g.ledger.EachFileOrder(g.ctx, f.ID, func(o *ledger.Order) error {
-			if o.RunID < g.run.ID {
+			if g.earlier(o.RunID) {
 				g.CarriedOver.Written++
 			}
 			if g.sinks.record == nil {
@@ -275,7 +280,7 @@ func (g *gathering) readStages() error {
 			i = len(g.Stages)
 			g.Stages = append(g.Stages, Stage{Name: s.Name})
 		}
-		g.Stages[i].Seconds += s.EndedAt.Sub(s.StartedAt).Round(time.Millisecond).Seconds()
+		g.Stages[i].Seconds += max(0, s.EndedAt.Sub(s.StartedAt)).Round(time.Millisecond).Seconds() // a clock may have been set back meanwhile
 		g.Stages[i].Items += s.Items
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,11 +145,29 @@ func TestFileStillBeingDecidedCountsItsAnswers(t *testing.T) {
 
 func TestLaterRunsAreNotThisOnes(t *testing.T) {
 	rec := gatherSmall(t, func(m *memory, _ *Extra) {
+		m.later = []ledger.Run{{ID: "2026-11-22-001"}}
 		m.waits = append(m.waits, ledger.Waiting{RunID: "2026-11-22-001", Bureau: "beta", Orders: 50})
 		m.sealed = append(m.sealed, ledger.BureauFile{ID: 99, RunID: "2026-11-22-001", Recipient: "beta", Sequence: 10, State: ledger.Written})
 	})
 	if rec.Waiting != 1 || rec.CarriedOver.Waiting != 2 || len(rec.ListedFiles()) != 3 {
 		t.Errorf("waiting %d, carried over %d, files %d", rec.Waiting, rec.CarriedOver.Waiting, len(rec.ListedFiles()))
+	}
+}
+
+// After a clock was set back, an earlier run has the greater id: what it left is carried over and not forgotten.
+func TestTheIDsOfRunsDoNotTellTheirOrder(t *testing.T) {
+	const before, after = "2035-01-01-001", "2026-01-01-001"
+	rec := gatherSmall(t, func(m *memory, _ *Extra) {
+		m.earlier, m.later = append(m.earlier, ledger.Run{ID: before}), []ledger.Run{{ID: after}}
+		m.waits = append(m.waits, ledger.Waiting{RunID: before, Bureau: "beta", Orders: 50}, ledger.Waiting{RunID: after, Bureau: "beta", Orders: 3})
+		m.sealed = append(m.sealed, ledger.BureauFile{ID: 99, RunID: before, Recipient: "beta", Sequence: 10, State: ledger.Undecided, Name: "lost.pgp"},
+			ledger.BureauFile{ID: 100, RunID: after, Recipient: "beta", Sequence: 11, State: ledger.Written})
+	})
+	if rec.Waiting != 1 || rec.CarriedOver.Waiting != 52 || len(rec.ListedFiles()) != 4 {
+		t.Errorf("waiting %d, carried over %d, files %d", rec.Waiting, rec.CarriedOver.Waiting, len(rec.ListedFiles()))
+	}
+	if !slices.ContainsFunc(rec.NeedsPerson, func(n Need) bool { return strings.Contains(n.What, "lost.pgp") }) {
+		t.Errorf("nobody is asked about the UNDECIDED file: %+v", rec.NeedsPerson)
 	}
 }
 

@@ -91,7 +91,7 @@ func (g *gathering) listHolds() error {
 		h := &holds[i]
 		cancelled := h.State == ledger.HoldCancelled
 		ofThisRun := h.RunID == g.run.ID || cancelled && h.DecidedRunID == g.run.ID
-		if h.RunID > g.run.ID || h.BureauFileID != 0 || cancelled && !ofThisRun {
+		if g.later[h.RunID] || h.BureauFileID != 0 || cancelled && !ofThisRun {
 			continue
 		}
 		tallies, err := g.ledger.HoldTallies(g.ctx, h.ID)

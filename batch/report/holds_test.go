@@ -22,6 +22,7 @@ func TestHoldsStandAmongTheFiles(t *testing.T) {
 		{ID: 5, Name: "hold-alpha-long-gone", Bureau: "alpha", RunID: "2026-01-01-001", Records: 1, State: ledger.HoldCancelled, DecidedRunID: "2026-01-02-001"},
 		{ID: 6, Name: "hold-alpha-later", Bureau: "alpha", RunID: "2099-01-01-001", Records: 1, State: ledger.Held},
 	}
+	m.later = []ledger.Run{{ID: "2099-01-01-001"}}
 	m.asked = map[int64][]ledger.HoldTally{1: {{Kind: request.Reissue, Reason: 3, Submitter: "anna", Owner: "clerk", N: 2}}}
 	m.waits = append(m.waits, ledger.Waiting{RunID: runID, Bureau: "alpha", Hold: m.holds[0].Name, Orders: 2}, ledger.Waiting{RunID: "2026-01-01-001", Bureau: "alpha", Hold: "hold-alpha-old", Orders: 1})
 	m.written = map[string]int64{"beta": 1}

@@ -18,6 +18,7 @@ import (
 type memory struct {
 	run       ledger.Run
 	earlier   []ledger.Run // oldest first
+	later     []ledger.Run // than run, likewise
 	stages    []ledger.Stage
 	files     []ledger.RequestFile
 	sealed    []ledger.BureauFile
@@ -46,7 +47,7 @@ func (m *memory) Run(_ context.Context, id string) (ledger.Run, error) {
 	return m.run, nil
 }
 func (m *memory) LastRuns(_ context.Context, limit int) ([]ledger.Run, error) {
-	list := append(slices.Clone(m.earlier), m.run)
+	list := append(append(slices.Clone(m.earlier), m.run), m.later...)
 	slices.Reverse(list)
 	return list[:min(limit, len(list))], nil
 }

@@ -52,7 +52,7 @@ func (g *gathering) walkEvents() error {
 	g.answered = map[string]int64{}
 	err := g.ledger.EachEvent(g.ctx, g.run.ID, func(e *ledger.ToldEvent) error {
 		g.touched[e.FileID] = true
-		if e.State == ledger.Cancelled && e.Order != nil && e.Order.RunID < g.run.ID {
+		if e.State == ledger.Cancelled && e.Order != nil && g.earlier(e.Order.RunID) {
 			g.CarriedOver.Cancelled++
 		}
 		if e.Source == ledger.FromBureau && e.Dispute == "" {

@@ -32,7 +32,7 @@ func (g *gathering) readWhole() (err error) {
 	}
 	first := firstNight(g.run.Date)
 	for _, r := range runs {
-		if r.ID < g.run.ID && !r.EndedAt.IsZero() && r.Date >= first {
+		if g.earlier(r.ID) && !r.EndedAt.IsZero() && r.Date >= first {
 			g.told = append(g.told, newToldNight(r))
 		}
 	}

@@ -140,11 +140,15 @@ func TestUndecidedIsSettledByAPerson(t *testing.T) {
 		w, name := undecided(t)
 		_, cards := sampleCards(t, 40)
 		w.reembossFile("b.csv", cards[6], cards[8]) // one more file for alpha
-		r := w.night(exitPerson)
-		needs(t, r, name, "UNDECIDED")
+		ended := w.start(nil, "--dir", w.Dir, "run", "--json")
 		if at := w.glob("simulator/alpha/incoming/*"); len(at) > 0 {
 			t.Errorf("sent although nobody decided, or overtaken: %q", at)
 		}
+		if ended.exit != exitPerson {
+			t.Fatalf("exit %d\n%s", ended.exit, ended.stderr)
+		}
+		r := told(t, ended)
+		needs(t, r, name, "UNDECIDED")
 		if f := bureauFile(t, r, "alpha", 2); f.State != ledger.Written {
 			t.Errorf("number 2 is %s", f.State)
 		}
