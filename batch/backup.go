@@ -160,7 +160,7 @@ func (n *Night) lockBackups() (unlock func(), err error) {
 	case !ok:
 		return nil, ErrBackup
 	}
-	if err := os.RemoveAll(n.copying()); err != nil {
+	if err := n.Files.RemoveAll(n.copying()); err != nil {
 		_ = l.Unlock()
 		return nil, fmt.Errorf("clear what a backup left: %w", err)
 	}
@@ -188,7 +188,7 @@ func (n *Night) backup(ctx context.Context, path string) (*BackupTold, error) {
 		return nil, err
 	}
 	n.at("backup/copy")
-	defer os.RemoveAll(n.copying())
+	defer n.Files.RemoveAll(n.copying())
 	list, err := n.copyParts(ctx, marks)
 	if err != nil {
 		return nil, n.backupFailed(ctx, name, err)
@@ -245,7 +245,7 @@ func (n *Night) copyParts(ctx context.Context, marks []byte) (*backupList, error
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(folder, partMarks), marks, 0o600); err != nil {
+	if err := n.Files.Write(filepath.Join(folder, partMarks), func(w io.Writer) error { _, err := w.Write(marks); return err }); err != nil {
 		return nil, err
 	}
 	for _, name := range append([]string{partLedger, partMarks}, heads...) {
@@ -294,7 +294,7 @@ func (n *Night) copyHeads(folder string, last int64) (names []string, err error)
 			continue // of a run at work, which signs another one before it ends
 		}
 		for name, content := range map[string][]byte{e.Name(): text, e.Name() + ".asc": signature} {
-			if err := os.WriteFile(filepath.Join(to, name), content, 0o600); err != nil {
+			if err := n.Files.Write(filepath.Join(to, name), func(w io.Writer) error { _, err := w.Write(content); return err }); err != nil {
 				return nil, err
 			}
 		}

@@ -101,12 +101,12 @@ func (n *Night) setLedgerAside(folder string) (there bool, err error) {
 	}
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
 		from := n.LedgerFile() + suffix
-		err := os.Link(from, filepath.Join(folder, filepath.Base(from)))
+		err := n.Files.Link(from, filepath.Join(folder, filepath.Base(from)))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}
 	}
-	return true, n.Files.SyncFolder(folder)
+	return true, nil
 }
 
 // endRestore does what is left of a restore whose ledger is in its place. Each step may be repeated.
@@ -142,7 +142,7 @@ func (n *Night) endRestore(ctx context.Context) error {
 		return err
 	}
 	n.at("restore/ended")
-	return os.RemoveAll(n.restoringIn())
+	return n.Files.RemoveAll(n.restoringIn())
 }
 
 // placeHeads makes state/audit/ what the restored chain was signed with: heads that the backup does not have are of lost

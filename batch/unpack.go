@@ -72,7 +72,7 @@ func (n *Night) unpackParts(ctx context.Context, r io.Reader, folder string) (*b
 		if header.Name != part.Name || header.Size != part.Size || !partName(part.Name) {
 			return nil, fmt.Errorf("its parts are not those of its list: %q", printable(header.Name))
 		}
-		if err := unpackPart(in, filepath.Join(folder, filepath.FromSlash(part.Name)), part); err != nil {
+		if err := n.unpackPart(in, filepath.Join(folder, filepath.FromSlash(part.Name)), part); err != nil {
 			return nil, err
 		}
 	}
@@ -93,23 +93,20 @@ func partName(name string) bool {
 	}
 }
 
-func unpackPart(in io.Reader, path string, part backupPart) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return &localError{err}
-	}
+func (n *Night) unpackPart(in io.Reader, path string, part backupPart) error {
 	sum := sha256.New()
-	_, err = io.Copy(&localWriter{f}, io.TeeReader(in, sum))
-	if err == nil {
-		err = local(f.Sync())
+	var filled error
+	err := n.Files.Create(path, func(w io.Writer) error {
+		_, filled = io.Copy(&localWriter{w}, io.TeeReader(in, sum))
+		if filled == nil && hex.EncodeToString(sum.Sum(nil)) != part.SHA256 {
+			filled = fmt.Errorf("its part %s is not the one that was backed up", part.Name)
+		}
+		return filled
+	})
+	if filled != nil {
+		return filled
 	}
-	if err := errors.Join(err, local(f.Close())); err != nil {
-		return err
-	}
-	if hex.EncodeToString(sum.Sum(nil)) != part.SHA256 {
-		return fmt.Errorf("its part %s is not the one that was backed up", part.Name)
-	}
-	return nil
+	return local(err)
 }
 
 // localWriter tells errors of writing from errors of reading.

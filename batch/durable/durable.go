@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // TempPrefix begins the name of every temporary file of this package.
@@ -134,6 +135,39 @@ func (f Files) Remove(path string) error {
 		return err
 	}
 	return f.SyncFolder(filepath.Dir(path))
+}
+
+// RemoveAll deletes a folder with all that is in it, or a file; either may be
+// gone already. A crash leaves a part of it.
+func (f Files) RemoveAll(path string) error {
+	entries, err := os.ReadDir(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil && !errors.Is(err, syscall.ENOTDIR):
+		return err
+	}
+	for _, e := range entries {
+		within := filepath.Join(path, e.Name())
+		if e.IsDir() {
+			err = f.RemoveAll(within)
+		} else {
+			err = f.disk().Remove(within)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return f.Remove(path)
+}
+
+// Link gives a file a second name, which must be free (fs.ErrExist), and
+// makes its folder durable.
+func (f Files) Link(from, to string) error {
+	if err := f.disk().Link(from, to); err != nil {
+		return err
+	}
+	return f.SyncFolder(filepath.Dir(to))
 }
 
 // RemoveIn is [Files.Remove] of a slash-separated path of root, a file or an

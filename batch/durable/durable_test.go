@@ -77,3 +77,44 @@ func TestRemoveOfWhatIsGone(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestRemoveAllTakesWhatIsBelow(t *testing.T) {
+	dir := t.TempDir()
+	folder := filepath.Join(dir, "a")
+	if err := os.MkdirAll(filepath.Join(folder, "b", "c"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"1", "b/2", "b/c/3"} {
+		if err := os.WriteFile(filepath.Join(folder, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(dir, filepath.Join(folder, "out")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "kept"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // what is gone is gone
+		if err := (Files{}).RemoveAll(folder); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 || entries[0].Name() != "kept" {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}
+
+func TestLinkNeverReplaces(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	if err := (Files{}).Write(from, text("one")); err != nil {
+		t.Fatal(err)
+	}
+	if err := (Files{}).Link(from, to); err != nil || read(t, to) != "one" {
+		t.Fatal(err)
+	}
+	if err := (Files{}).Link(from, to); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("Link over a file: %v", err)
+	}
+}

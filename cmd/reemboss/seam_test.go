@@ -15,6 +15,7 @@ import (
 var writesItself = map[string]string{
 	"batch/durable/disk.go":         "is the machine's own",
 	"batch/ledger/sqlite/sqlite.go": "makes the empty file that SQLite then writes itself",
+	"batch/ledger/sqlite/copy.go":   "makes the empty file that SQLite then writes itself",
 	"bureau/pickup_folder.go":       "is the machine's own where no disk is given",
 	"bureau/sshkey.go":              "makes a key for a command, not in a night",
 	"bureau/simulator.go":           "is the bureau's side",
