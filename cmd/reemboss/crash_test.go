@@ -161,7 +161,7 @@ func (c *crashes) holds(w *workspace) {
 	w.everyOrderIsInItsFile(cards) // 2, 9
 	w.sequencesHaveNoGap(cards)    // 3
 	w.digestsAreThePlanned()       // 4
-	w.nothingClear()               // 5
+	w.nothingClear(cards)          // 5
 	w.whatIsSentHasEvidence()      // 7
 	w.requestsAreWhole(c.requests) // 8
 	for path := range w.files("outbox", "simulator", "done", "refused", "returns", "reports", "state", "keys") {
@@ -262,10 +262,10 @@ func (w *workspace) digestsAreThePlanned() {
 
 // nothingClear searches all files for card numbers, and for the tracks and CVVs of the delivered cards. What its sender
 // put into the inbox and nobody has taken in yet is the sender's.
-func (w *workspace) nothingClear() {
+func (w *workspace) nothingClear(cards []made) {
 	w.tb.Helper()
 	carried := secrets{}
-	for _, m := range w.delivered() {
+	for _, m := range cards {
 		for _, field := range []layout.Field{layout.Track1, layout.Track2, layout.ChipTrack1, layout.ChipTrack2, layout.CVV2Face, layout.PANGrouped} {
 			if v := m.Record[field]; len(v) >= 8 {
 				carried[v] = string(field) + " of card " + m.Record[layout.UID]
@@ -305,8 +305,7 @@ func (w *workspace) killedAt(t *testing.T, n int, command ...string) bool {
 	if !r.killed && r.exit != exitPerson && r.exit != exitComplete {
 		t.Fatalf("it was to be killed at operation %d: exit %d\n%s%s", n, r.exit, r.stdout, r.stderr)
 	}
-	w.delivered() // what has its final name is whole, always
-	w.nothingClear()
+	w.nothingClear(w.delivered()) // what has its final name is whole, always
 	return r.killed
 }
 
@@ -323,7 +322,7 @@ func TestKilledAtEveryOperation(t *testing.T) {
 	count := proof.Of(t, "crash points")
 	c := prepareCrashes(t)
 	t.Logf("%d operations", len(c.operations))
-	step := 17
+	step := 41
 	if proof.Whole() {
 		step = 1
 	}
@@ -340,7 +339,7 @@ func TestKilledAtEveryOperation(t *testing.T) {
 func TestRecoveryKilledAtEveryOperation(t *testing.T) {
 	count := proof.Of(t, "second crashes")
 	c := prepareCrashes(t)
-	first, second := len(c.operations)/3, len(c.operations)/4
+	first, second := len(c.operations)/2, len(c.operations)/3
 	if proof.Whole() {
 		first, second = len(c.operations)/24, len(c.operations)/17
 	}
@@ -384,7 +383,7 @@ func TestResendKilledAtEveryOperation(t *testing.T) {
 	}
 	operations := strings.Fields(strings.ReplaceAll(string(text), " ", "_"))
 	t.Logf("%d operations", len(operations))
-	step := 9
+	step := 13
 	if proof.Whole() {
 		step = 1
 	}
@@ -403,10 +402,11 @@ func TestResendKilledAtEveryOperation(t *testing.T) {
 			if !bytes.Equal(w.read(lost), content) || len(w.glob("simulator/alpha/incoming/*")) != 1 {
 				t.Errorf("alpha has %q, or other bytes than the first time", w.glob("simulator/alpha/incoming/*"))
 			}
-			w.everyOrderIsInItsFile(w.delivered())
+			cards := w.delivered()
+			w.everyOrderIsInItsFile(cards)
 			w.whatIsSentHasEvidence()
 			w.digestsAreThePlanned()
-			w.nothingClear()
+			w.nothingClear(cards)
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -43,7 +44,7 @@ func (c *Count) Point(tb testing.TB, where string, broken ...string) {
 
 // Try runs one point as a test of its own, beside others; what fails in it is one violation.
 func (c *Count) Try(t *testing.T, name string, point func(t *testing.T)) {
-	t.Run(name, func(t *testing.T) {
+	t.Run(strings.ReplaceAll(name, "/", ":"), func(t *testing.T) {
 		t.Parallel()
 		t.Cleanup(func() {
 			c.mu.Lock()
