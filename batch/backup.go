@@ -339,7 +339,7 @@ func (n *Night) sealBackup(ctx context.Context, path string, keys []*bureau.Key,
 	sum := sha256.New()
 	err := n.Files.Create(path, func(w io.Writer) error {
 		counted := &countingWriter{w: io.MultiWriter(w, sum)}
-		sealed, err := bureau.Seal(counted, bureau.Sealing{To: keys, Signer: n.ownKey, FileName: "backup.tar", Time: n.Now(), Rand: n.Random})
+		sealed, err := bureau.Seal(counted, bureau.Sealing{To: keys, Signer: n.ownKey, FileName: "backup.tar", Time: n.Now(), Compress: true, Rand: n.Random})
 		if err != nil {
 			return err
 		}

@@ -23,6 +23,9 @@ import (
 
 // strays tells of sealed files in the outbox and of request files in state/intake/ that the ledger does not know.
 func (n *Night) strays(ctx context.Context) error {
+	if err := n.afterRestore(ctx); err != nil {
+		return err
+	}
 	files, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{Brief: true})
 	if err != nil {
 		return err
@@ -56,6 +59,26 @@ func (n *Night) strays(ctx context.Context) error {
 	if len(lost) > 0 {
 		n.needs = append(n.needs, report.Need{What: "request files in state/intake/ are not in the ledger: " + some(lost),
 			Why: "A night that the ledger does not know took them, and may have had their cards made. Compare them with what the bureaus got; move what was not done back into inbox/, and the rest elsewhere."})
+	}
+	return nil
+}
+
+// afterRestore tells, in the first run after a restore, which numbers no file will have: a bureau that looks for gaps must know.
+func (n *Night) afterRestore(ctx context.Context) error {
+	restorations, err := n.Ledger.Restorations(ctx)
+	if err != nil || len(restorations) == 0 {
+		return err
+	}
+	newest := restorations[len(restorations)-1]
+	runs, err := n.Ledger.LastRuns(ctx, 2)
+	if err != nil || len(runs) > 1 && runs[1].StartedAt.After(newest.At) {
+		return err
+	}
+	n.note("The ledger was restored at %s by %s from a backup of %s: %s", newest.At.In(n.zone).Format("2006-01-02 15:04"), newest.Who, newest.BackupAt.In(n.zone).Format("2006-01-02 15:04"), newest.Reason)
+	for _, s := range newest.Skipped {
+		if recipient, ok := strings.CutPrefix(s.Counter, "sequence/"); ok {
+			n.note("Numbers %d to %d of %s are skipped since: a night that the ledger does not know used them, or none did", s.First, s.Last, recipient)
+		}
 	}
 	return nil
 }
