@@ -96,6 +96,7 @@ func (m *machine) look() {
 		m.nothingIsClear()
 	}
 	m.rememberOrders(was)
+	m.count(was)
 	m.resolved, m.ran = map[string]bool{}, false
 }
 
@@ -372,6 +373,9 @@ func (m *machine) auditHolds(was *rows) {
 	if len(m.seen.audit) < len(was.audit) || !slices.Equal(m.seen.audit[:len(was.audit)], was.audit) {
 		m.Fatalf("the audit chain had %d entries, and now other %d", len(was.audit), len(m.seen.audit))
 	}
+	if len(m.seen.audit) == len(was.audit) {
+		return
+	}
 	if _, err := m.verify(); err != nil {
 		m.Fatalf("the audit chain is broken: %v", err)
 	}
@@ -406,6 +410,28 @@ func (m *machine) nothingIsClear() {
 	})
 	if err != nil {
 		m.Fatal(err)
+	}
+}
+
+// count says what came of a step.
+func (m *machine) count(was *rows) {
+	for id, o := range m.seen.orders {
+		if before := was.orders[id]; o.state != before.state {
+			m.happened["orders "+o.state]++
+		}
+	}
+	for id, f := range m.seen.outgoing {
+		if before := was.outgoing[id]; f.state != before.state && f.recipient != "card-system" {
+			m.happened["files "+before.state+">"+f.state]++
+		}
+	}
+	for id, h := range m.seen.holds {
+		if before := was.holds[id]; h.state != before.state {
+			m.happened["holds "+h.state]++
+		}
+	}
+	if m.seen.disputes > was.disputes {
+		m.happened["disputes"]++
 	}
 }
 

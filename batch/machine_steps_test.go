@@ -24,9 +24,9 @@ func (m *machine) steps() map[string]func(*rapid.T) {
 		"a copy of a request file is dropped": func(*rapid.T) { m.copyOfAFile() },
 		"a card extract is dropped":           func(*rapid.T) { m.extractOfToday() },
 		"a night":                             func(*rapid.T) { m.night(0, quiet) },
-		"another night":                       func(*rapid.T) { m.night(0, quiet) },
+		"the night of the next day":           func(*rapid.T) { m.nextDay(); m.night(0, quiet) },
 		"a night twice":                       func(*rapid.T) { m.nightTwice() },
-		"a night is killed":                   func(*rapid.T) { m.night(m.dies(90), m.trouble()) },
+		"a night is killed":                   func(*rapid.T) { m.night(m.dies(60), m.trouble()) },
 		"a night with a transfer in trouble":  func(*rapid.T) { m.night(0, m.trouble()) },
 		"a bureau answers":                    func(*rapid.T) { m.bureauAnswers() },
 		"a bureau answers again":              func(*rapid.T) { m.bureauAnswersAgain() },
@@ -68,7 +68,7 @@ func (m *machine) sometimes() int {
 	return pick(m, "killed at point", 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8)
 }
 
-const lastCard = 10 // of the card master; 1 and 2 have one number
+const lastCard = 20 // of the card master; 1 and 2 have one number
 
 // body is the card number of the card master's card, without its check digit.
 func body(id int64) string {
@@ -96,7 +96,7 @@ func (m *machine) extract() {
 		if id == 2 {
 			psn = 1
 		}
-		if id == lastCard {
+		if id%10 == 0 {
 			program = 200
 		}
 		if m.master[id] == "" {
@@ -120,7 +120,7 @@ func (m *machine) extractOfToday() {
 
 // requestFile drops a request file of up to five rows, right and wrong.
 func (m *machine) requestFile() {
-	reissue := pick(m, "asks for", "reissue", "reemboss") == "reissue"
+	reissue := pick(m, "asks for", "reissue", "reissue", "reemboss") == "reissue"
 	var text strings.Builder
 	text.WriteString("card_id,reference,submitter\n")
 	if reissue {
@@ -130,7 +130,7 @@ func (m *machine) requestFile() {
 	n := rapid.IntRange(1, 5).Draw(m.rt, "rows")
 	for range n {
 		card := m.someCard()
-		reference := pick(m, "reference", "", "", "", "", "R1", "R2", "R3", "a card number")
+		reference := pick(m, "reference", "", "", "", "", "", "", "R1", "R2", "R3", "R4", "R5", "a card number")
 		if reference == "a card number" {
 			reference = cardNumber(3)
 		}
@@ -516,8 +516,7 @@ func (m *machine) settle(word Settlement) {
 func (m *machine) reconfigure() {
 	switch what := pick(m, "setting", "files", "hold", "order", "after", "retention"); what {
 	case "files":
-		of := pick(m, "files of alpha", filesOf{0, false, 0}, filesOf{0, true, 0}, filesOf{2, true, 0}, filesOf{0, false, 1}, filesOf{3, false, 1}, filesOf{3, false, 2}, filesOf{1, false, 0}, filesOf{2, false, 0})
-		m.shape(of)
+		m.filesOfAlpha()
 	case "hold":
 		m.rewrite(`(?m)^    hold: (true|false)`, fmt.Sprintf("    hold: %v", pick(m, "alpha is on hold", true, false)))
 	case "order":
@@ -541,6 +540,10 @@ type filesOf struct {
 	above    int
 }
 
+func (m *machine) filesOfAlpha() {
+	m.shape(pick(m, "files of alpha", filesOf{}, filesOf{approved: true}, filesOf{above: 1}, filesOf{most: 2, approved: true}, filesOf{most: 3, above: 1}, filesOf{most: 3, above: 2}, filesOf{most: 1}, filesOf{most: 2}))
+}
+
 func (m *machine) shape(f filesOf) {
 	m.mayHold = f.approved || f.above > 0
 	m.rewrite(`(?m)^    max_records: \d+`, fmt.Sprintf("    max_records: %d", f.most))
@@ -557,8 +560,11 @@ func (m *machine) rotate() {
 	})
 }
 
-func (m *machine) clock() {
-	hours := pick(m, "hours", 1, 24, 72, 15*24, 95*24, -1, -3)
+func (m *machine) clock() { m.goOn(pick(m, "hours", 1, 24, 72, 15*24, 95*24, -1, -3)) }
+
+func (m *machine) nextDay() { m.goOn(24) }
+
+func (m *machine) goOn(hours int) {
 	m.now = m.now.Add(time.Duration(hours) * time.Hour)
 	if m.now.After(m.latest) {
 		m.latest = m.now

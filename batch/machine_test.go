@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,16 +40,20 @@ func TestAnySequenceOfEventsKeepsTheInvariants(t *testing.T) {
 		unlessGiven(t, "rapid.checks", "8")
 		unlessGiven(t, "rapid.seed", "20261001")
 	}
+	unlessGiven(t, "rapid.steps", "50")
 	unlessGiven(t, "rapid.shrinktime", "2m")
 	first := newMachineWorkspace(t)
 	steps, sequences := 0, 0
+	happened := map[string]int{}
 	defer func() {
-		t.Logf("%d sequences", sequences)
+		t.Logf("%d sequences, in which happened: %v", sequences, happened)
 		prove(t, "state machine steps", steps)
 	}()
 	rapid.Check(t, func(rt *rapid.T) {
 		sequences++
 		m := newMachine(t, rt, first)
+		m.happened = happened
+		m.filesOfAlpha()
 		acts := m.steps()
 		acts[""] = func(*rapid.T) {
 			steps++
@@ -107,6 +112,7 @@ type machine struct {
 	privates  map[string]*bureau.Key // of the recipients
 	processes uint64                 // begun so far
 	latest    time.Time              // that the clock ever showed
+	happened  map[string]int         // in all sequences, for the log
 }
 
 // newMachineWorkspace is a workspace with people who may approve, on a first of October.
@@ -164,6 +170,8 @@ func (m *machine) process(dies int, passing func(n *Night, point string), work f
 				}
 				died = true
 				m.Logf("killed at %s", at.point)
+				m.happened["kills"]++
+				m.happened["killed at "+at.point[:strings.IndexByte(at.point+"/", '/')]]++
 			}
 		}()
 		work(n)
