@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -210,7 +211,7 @@ func (n *Night) look(ctx context.Context) ([]candidate, error) {
 	}{{n.InboxCards(), true}, {n.Inbox(), false}} {
 		entries, err := os.ReadDir(box.folder) // sorted by name
 		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", n.Relative(box.folder), err)
+			return nil, cmp.Or(n.vanished(box.folder), fmt.Errorf("list %s: %w", n.Relative(box.folder), err))
 		}
 		for _, e := range entries {
 			if e.IsDir() || strings.HasPrefix(e.Name(), ".") || n.isMarker(e.Name()) {
@@ -285,7 +286,8 @@ func (n *Night) claim(ctx context.Context, c candidate, number int) error {
 	n.at("intake/claiming")
 	if err := n.Files.Rename(c.path(), place); err != nil {
 		if errors.Is(err, fs.ErrNotExist) { // the sender took it back
-			return n.Ledger.DropFile(ctx, id)
+			n.note("%s was gone when it was to be taken; nothing of it was done", printable(f.Name))
+			return errors.Join(n.Ledger.DropFile(ctx, id), n.vanished(c.folder))
 		}
 		if _, there := os.Lstat(place); there == nil { // renamed, but not known to be durable: the next run looks again
 			return fmt.Errorf("take %s: %w", printable(f.Name), err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"reemboss/batch/durable"
@@ -106,5 +107,49 @@ func TestDamagedMarksAreNotTakenForNone(t *testing.T) {
 	}
 	if _, err := readMarks(path, durable.Files{}); err == nil {
 		t.Error("damaged marks were read as none")
+	}
+}
+
+// The marks have every number before it is in a file: a new card's before the bureau's file of that card or, where that
+// waits, before the result, and a file's own before its first byte.
+func TestMarksAreRaisedBeforeANumberIsWritten(t *testing.T) {
+	for name, c := range map[string]struct {
+		hold   string
+		points []string
+	}{
+		"the file is written": {"hold: false", []string{"write/plan", "write/bytes", "stage/send"}},
+		"the bureau waits":    {"hold: true", []string{"stage/release", "stage/reconcile"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.configure("hold: false", c.hold)
+			b.cards("1 C1 NORMAL 411111000000001 00")
+			b.drop("a.csv", "card_id,user_id,reason_code\n1,C1,3\n")
+			seen := map[string]bool{}
+			b.run(func(n *Night) {
+				n.Checkpoint = func(point string) {
+					if !slices.Contains(c.points, point) {
+						return
+					}
+					seen[point] = true
+					onDisk, err := readMarks(n.MarksFile(), durable.Files{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					counters, err := n.Ledger.Counters(t.Context())
+					if err != nil || len(counters) < 2 {
+						t.Fatalf("counters %v, %v", counters, err)
+					}
+					for counter, value := range counters {
+						if onDisk.high[counter] < value {
+							t.Errorf("at %s the mark of %s is %d, given out was %d", point, counter, onDisk.high[counter], value)
+						}
+					}
+				}
+			})
+			if len(seen) != len(c.points) {
+				t.Errorf("the run passed only %v", seen)
+			}
+		})
 	}
 }

@@ -245,6 +245,7 @@ func (n *Night) loadLayout(name string) (*layout.Layout, error) {
 // openLedger opens what is remembered and compares it with what it stands on.
 func (n *Night) openLedger(ctx context.Context, change bool) error {
 	if change {
+		n.missingInboxes()
 		if err := n.prepare(n.recipients()); err != nil {
 			return setup("%w", err)
 		}

@@ -14,6 +14,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"reemboss/batch/config"
+	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/formats/iso"
@@ -287,5 +288,42 @@ func TestACancelThatDiesIsGivenAgain(t *testing.T) {
 	}()
 	if moved, err := b.cancel(name); err != nil || moved != 2 {
 		t.Errorf("%d moved, %v", moved, err)
+	}
+}
+
+// flipping is a disk that changes a byte of the first sealed file that gets its name.
+type flipping struct {
+	durable.Disk
+	done bool
+}
+
+func (d *flipping) Rename(from, to string) error {
+	if err := d.Disk.Rename(from, to); err != nil || d.done || !strings.HasSuffix(to, ".pgp") {
+		return err
+	}
+	d.done = true
+	content, err := os.ReadFile(to)
+	if err != nil {
+		return err
+	}
+	content[len(content)/2] ^= 1
+	return os.WriteFile(to, content, 0o600)
+}
+
+// What is written is read again from the disk before it is WRITTEN: bytes that a disk changed are made again, and not kept for a person.
+func TestAFileThatTheDiskChangedIsMadeAgain(t *testing.T) {
+	b := newBench(t)
+	b.cards("1 C1 NORMAL 411111000000001 00")
+	b.drop("a.csv", "card_id\n1\n")
+	n := b.open()
+	n.Files.Disk = &flipping{Disk: durable.Machine{}}
+	if _, err := n.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "look at the disk") {
+		t.Errorf("the damage is told as %v", err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := b.run(); r.Exit != 0 || r.Written != 1 {
+		t.Errorf("exit %d, written %d: %+v", r.Exit, r.Written, r.NeedsPerson)
 	}
 }

@@ -99,6 +99,9 @@ func (w Workspace) lock() (unlock func(), err error) {
 	}
 	l := flock.New(w.LockFile(), flock.SetPermissions(0o600))
 	ok, err := l.TryLock()
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, setup("state/lock cannot be opened by this account (%w): another account has run here; give what it made in state/ to this one, and run as one account always", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", w.LockFile(), err)
 	}

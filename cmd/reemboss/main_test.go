@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -23,6 +24,7 @@ import (
 //	REEMBOSS_STOP_AT=point    sends it SIGTERM at the point and goes on
 //	REEMBOSS_PAUSE_AT=point   waits at the point until the pipe on standard input is closed
 //	REEMBOSS_UID=number       becomes this account first, where the tests run as root
+//	REEMBOSS_FILE_LIMIT=size  can make no file longer than so many bytes
 //
 // Its single steps, of the disk, the ledger and the network, are counted in operations_test.go.
 //
@@ -40,6 +42,10 @@ func unhardened() {
 func program() {
 	if err := becomeAccount(os.Getenv("REEMBOSS_UID")); err != nil {
 		fmt.Fprintln(os.Stderr, "become an account without rights:", err)
+		os.Exit(exitFault)
+	}
+	if err := limitFiles(os.Getenv("REEMBOSS_FILE_LIMIT")); err != nil {
+		fmt.Fprintln(os.Stderr, "limit the size of files:", err)
 		os.Exit(exitFault)
 	}
 	reached, end := seams()
@@ -87,6 +93,19 @@ func becomeAccount(uid string) error {
 		return err
 	}
 	return errors.Join(syscall.Setgroups(nil), syscall.Setgid(id), syscall.Setuid(id))
+}
+
+// limitFiles makes each write past a size fail in this process, for machines where a test may not mount a small disk.
+func limitFiles(size string) error {
+	if size == "" {
+		return nil
+	}
+	limit, err := strconv.ParseUint(size, 10, 64)
+	if err != nil {
+		return err
+	}
+	signal.Ignore(syscall.SIGXFSZ) // the write fails instead
+	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit})
 }
 
 // nobody is an account that owns nothing else (Debian's nobody).

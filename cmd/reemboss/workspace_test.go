@@ -53,7 +53,13 @@ func newWorkspace(tb testing.TB) *workspace {
 // copyOf makes another workspace with the same files.
 func (w *workspace) copyOf(tb testing.TB) *workspace {
 	tb.Helper()
-	c := &workspace{Workspace: batch.Workspace{Dir: filepath.Join(tb.TempDir(), "w")}, tb: tb, program: w.program}
+	return w.copyTo(tb, filepath.Join(tb.TempDir(), "w"))
+}
+
+// copyTo is copyOf at a place of the test's choice.
+func (w *workspace) copyTo(tb testing.TB, dir string) *workspace {
+	tb.Helper()
+	c := &workspace{Workspace: batch.Workspace{Dir: dir}, tb: tb, program: w.program}
 	if err := os.CopyFS(c.Dir, os.DirFS(w.Dir)); err != nil {
 		tb.Fatal(err)
 	}
