@@ -43,6 +43,12 @@ func (s *secrets) clone() *secrets {
 	return &secrets{needles: maps.Clone(s.needles), short: slices.Clone(s.short)}
 }
 
+// join adds all of others.
+func (s *secrets) join(others *secrets) {
+	maps.Copy(s.needles, others.needles)
+	s.short = append(s.short, others.short...)
+}
+
 // everywhere adds a text of seven characters or more as it is, and in what programs make of texts: hex, base64, UTF-16.
 func (s *secrets) everywhere(text, what string) {
 	s.needles[text] = what
@@ -58,7 +64,11 @@ func (s *secrets) everywhere(text, what string) {
 // encoded adds what hex and base64 make of bytes.
 func (s *secrets) encoded(text, what string) {
 	lower := hex.EncodeToString([]byte(text))
-	s.needles[lower], s.needles[strings.ToUpper(lower)] = what+" in hex", what+" in hex"
+	for _, spelling := range []string{lower, strings.ToUpper(lower)} {
+		if s.needles[spelling] == "" { // packed digits in hex are the digits
+			s.needles[spelling] = what + " in hex"
+		}
+	}
 	// Of base64 the inner part, which does not depend on what stands before and after, for each of the three alignments.
 	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
 		for before := range 3 {
@@ -115,8 +125,12 @@ func (s *secrets) track(track, what string) {
 	}
 }
 
-// nearby adds a value of three or four digits of a card whose records the marks name.
+// nearby adds a value of three or four digits of a card whose records the marks name. Records are full of numbers below
+// 500 (rows, classes, programs, countries) and of years: such a value is not looked for, the others find what writes them.
 func (s *secrets) nearby(value, what string, marks ...string) {
+	if len(value) == 3 && value < "500" || len(value) == 4 && value < "3000" {
+		return
+	}
 	s.short = append(s.short, shortSecret{value: value, marks: marks, what: what})
 }
 
@@ -370,7 +384,8 @@ func (h *hunt) leaks(w *workspace, said ...[]byte) (found []string) {
 		h.search("the name "+path, []byte(path), tell)
 	}
 	for i, text := range said {
-		h.search(fmt.Sprintf("output %d", i), text, tell)
+		first, _, _ := bytes.Cut(text, []byte("\n"))
+		h.search(fmt.Sprintf("what was said %d (%.110s)", i, first), text, tell)
 	}
 	slices.Sort(found)
 	return slices.Compact(found)

@@ -87,7 +87,7 @@ func run(args []string, out, errOut io.Writer, checkpoint func(string)) (code in
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintf(errOut, "reemboss: %v (reemboss --help shows what there is)\n", err)
+		explain(errOut, fmt.Errorf("%w (reemboss --help shows what there is)", err))
 		return exitUsage
 	}
 	s := &session{Context: ctx, dir: c.Dir, level: c.LogLevel, out: out, err: errOut, checkpoint: checkpoint}

@@ -21,6 +21,7 @@ import (
 //	REEMBOSS_POINTS=file      adds every point that is passed to the file, a line each
 //	REEMBOSS_KILL_AT=point    ends the process with SIGKILL at the point
 //	REEMBOSS_STOP_AT=point    sends it SIGTERM at the point and goes on
+//	REEMBOSS_PANIC_AT=point   panics there
 //	REEMBOSS_PAUSE_AT=point   waits at the point until the pipe on standard input is closed
 //	REEMBOSS_UID=number       becomes this account first, where the tests run as root
 //
@@ -46,7 +47,8 @@ func program() {
 // checkpoint gives what the environment asks for; nil when it asks for nothing.
 func checkpoint() func(string) {
 	record, kill, stop, pause := os.Getenv("REEMBOSS_POINTS"), os.Getenv("REEMBOSS_KILL_AT"), os.Getenv("REEMBOSS_STOP_AT"), os.Getenv("REEMBOSS_PAUSE_AT")
-	if record+kill+stop+pause == "" {
+	crash := os.Getenv("REEMBOSS_PANIC_AT")
+	if record+kill+stop+pause+crash == "" {
 		return nil
 	}
 	times := map[string]int{}
@@ -63,6 +65,8 @@ func checkpoint() func(string) {
 		case stop:
 			_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
 			time.Sleep(50 * time.Millisecond) // a signal to oneself arrives in its own time, and nothing here can see it arrive
+		case crash:
+			panic("a test lets the program crash at " + point)
 		case pause:
 			_, _ = os.Stdin.Read(make([]byte, 1))
 		}
