@@ -18,6 +18,8 @@ const mostUnpacked = 64 << 20
 
 // unpack gives all that is packed in content, wherever in it: the parts of a ZIP, streams of gzip and zlib, what OpenPGP
 // packs without a key, and long words of base64 and of hexadecimal digits.
+//
+//go:norace
 func unpack(content []byte, part func(name string, inner []byte)) {
 	unzip(content, part)
 	for i := 0; i+2 < len(content); i++ {
@@ -102,6 +104,8 @@ func openPackets(content []byte, part func(string, []byte)) {
 }
 
 // words decodes long words of base64, also over line ends, and of hexadecimal digits.
+//
+//go:norace
 func words(content []byte, part func(string, []byte)) {
 	const shortest = 24
 	for begin := 0; begin < len(content); {
@@ -144,6 +148,7 @@ func decoded(word []byte, part func(string, []byte)) {
 	}
 }
 
+//go:norace
 func isCodeByte(b byte) bool {
 	return b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z' || b == '+' || b == '/' || b == '-' || b == '_'
 }

@@ -20,6 +20,7 @@ import (
 //
 //	REEMBOSS_POINTS=file      adds every point that is passed to the file, a line each
 //	REEMBOSS_KILL_AT=point    ends the process with SIGKILL at the point
+//	REEMBOSS_KILL_AFTER=n     ends it so at the nth point of all that it passes
 //	REEMBOSS_STOP_AT=point    sends it SIGTERM at the point and goes on
 //	REEMBOSS_PANIC_AT=point   panics there
 //	REEMBOSS_PAUSE_AT=point   waits at the point until the pipe on standard input is closed
@@ -47,16 +48,20 @@ func program() {
 // checkpoint gives what the environment asks for; nil when it asks for nothing.
 func checkpoint() func(string) {
 	record, kill, stop, pause := os.Getenv("REEMBOSS_POINTS"), os.Getenv("REEMBOSS_KILL_AT"), os.Getenv("REEMBOSS_STOP_AT"), os.Getenv("REEMBOSS_PAUSE_AT")
-	crash := os.Getenv("REEMBOSS_PANIC_AT")
-	if record+kill+stop+pause+crash == "" {
+	crash, killAfter := os.Getenv("REEMBOSS_PANIC_AT"), os.Getenv("REEMBOSS_KILL_AFTER")
+	if record+kill+stop+pause+crash+killAfter == "" {
 		return nil
 	}
-	times := map[string]int{}
+	times, passed := map[string]int{}, 0
 	return func(name string) {
 		times[name]++
+		passed++
 		point := pointName(name, times[name])
 		if record != "" {
 			recordPoint(record, point)
+		}
+		if strconv.Itoa(passed) == killAfter {
+			kill = point
 		}
 		switch point {
 		case kill:
