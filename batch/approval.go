@@ -57,7 +57,7 @@ func (n *Night) ApprovalText(ctx context.Context, name, reason string) (string, 
 	if strings.ContainsAny(reason, "\r\n") {
 		return "", setup("--reason is one line")
 	}
-	return fmt.Sprintf("%s\nhold: %s\ndigest: %s\ndecision: %s\nreason: %s\n", approvalBegins, h.Name, h.Digest, wordApprove, reason), nil
+	return fmt.Sprintf("%s\nhold: %s\ndigest: %s\ndecision: %s\nreason: %s\n", approvalBegins, h.Name, h.Digest, wordApprove, n.wrote(ctx, reason)), nil
 }
 
 // isApproval says whether signed content is an approval, well made or not.
@@ -211,8 +211,8 @@ func (n *Night) decideBySigned(ctx context.Context, f ledger.RequestFile, a appr
 		to, what = ledger.HoldCancelled, "hold.cancelled"
 		f.Detail = fmt.Sprintf("%s cancelled %s (%s for %s): %s", by.person, h.Name, counted(h.Records, "card"), h.Bureau, a.reason)
 	}
-	reason := n.masker(ctx)(printable(a.reason))
-	f.Detail = n.masker(ctx)(printable(f.Detail))
+	reason := n.wrote(ctx, a.reason)
+	f.Detail = n.wrote(ctx, f.Detail)
 	n.at("approval/decide")
 	err := n.Ledger.DecideHold(ctx, ledger.HoldDecision{HoldID: h.ID, To: to, At: n.Now(), RunID: n.run.ID, By: by.person, Reason: reason, File: &f,
 		How:   fmt.Sprintf("signed file %s, SHA-256 %s, key %s", printable(f.Name), f.SHA256, by.fingerprint),

@@ -44,7 +44,7 @@ func (n *Night) Approve(ctx context.Context, name, reason string) (string, error
 		return "", err
 	}
 	n.at("approve/decide")
-	err = n.Ledger.DecideHold(ctx, ledger.HoldDecision{HoldID: h.ID, To: ledger.Approved, At: n.Now(), By: person, How: "reemboss approve by " + n.who, Reason: reason,
+	err = n.Ledger.DecideHold(ctx, ledger.HoldDecision{HoldID: h.ID, To: ledger.Approved, At: n.Now(), By: person, How: "reemboss approve by " + n.who, Reason: n.wrote(ctx, reason),
 		Entry: n.entry("hold.approved", h.Name, fmt.Sprintf("by %s, %s, digest %s", person, n.who, h.Digest))})
 	if err != nil {
 		return "", err
@@ -150,7 +150,8 @@ func decidedAlready(h ledger.Hold) string {
 // each card is what it was before, but for what somebody else changed since. It
 // gives how many orders it had.
 func (n *Night) CancelHold(ctx context.Context, name, reason string) (int64, error) {
-	if err := given(reason); err != nil {
+	reason, err := n.reasoned(ctx, reason)
+	if err != nil {
 		return 0, err
 	}
 	h, err := n.findHold(ctx, name)

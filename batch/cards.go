@@ -120,11 +120,12 @@ func (n *Night) ImportCards(ctx context.Context, path string) (ImportSummary, er
 	if err != nil {
 		return ImportSummary{}, setup("read the extract: %w", plain(err))
 	}
-	place, err := n.freePlace("done", filepath.Base(path))
+	name := n.shown(ctx, filepath.Base(path))
+	place, err := n.freePlace("done", name)
 	if err != nil {
 		return ImportSummary{}, err
 	}
-	s, err := n.importFrom(ctx, path, printable(filepath.Base(path)), place, sealed)
+	s, err := n.importFrom(ctx, path, name, place, sealed)
 	var broken *extract.FileError
 	if errors.As(err, &broken) {
 		s.Code, s.Detail = rules.Code(broken.Code), broken.Error()

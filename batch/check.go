@@ -35,16 +35,16 @@ func (n *Night) Check(ctx context.Context, paths []string, fn func(CheckedRow) e
 	for i, path := range paths {
 		d.fileID = -int64(i + 1) // no file of the ledger: rows of different files are never "the same file"
 		if err := n.checkPath(ctx, d, path, fn); err != nil {
-			return fmt.Errorf("%s: %w", printable(filepath.Base(path)), err)
+			return fmt.Errorf("%s: %w", n.shown(ctx, filepath.Base(path)), err)
 		}
 	}
 	return nil
 }
 
 func (n *Night) checkPath(ctx context.Context, d *decider, path string, fn func(CheckedRow) error) error {
-	name := printable(filepath.Base(path))
+	name, mask := n.shown(ctx, filepath.Base(path)), n.masker(ctx)
 	whole := func(code rules.Code, outcome rules.Outcome, detail string) error {
-		return fn(CheckedRow{File: name, Outcome: outcome, Class: rules.Class(code), Code: code, Codes: []rules.Code{code}, Message: detail})
+		return fn(CheckedRow{File: name, Outcome: outcome, Class: rules.Class(code), Code: code, Codes: []rules.Code{code}, Message: mask(detail)})
 	}
 	if _, err := os.Stat(path); err != nil {
 		return setup("the file cannot be read: %w", plain(err))

@@ -52,13 +52,14 @@ func OpenKeyring(ctx context.Context, dir string, o Options) (*Night, error) {
 
 // recorded does what a person asked for, with its entries of the audit log.
 func (n *Night) recorded(ctx context.Context, what, subject, detail string, act func() error) error {
+	subject, detail = n.wrote(ctx, subject), n.wrote(ctx, detail) // they hold words of the command line
 	n.at("keys/begin")
 	if err := n.Ledger.Append(ctx, n.entry(what, subject, detail)); err != nil {
 		return err
 	}
 	n.at("keys/recorded")
 	if err := act(); err != nil {
-		failed := n.entry(what+"_failed", subject, err.Error())
+		failed := n.entry(what+"_failed", subject, n.wrote(ctx, err.Error()))
 		return errors.Join(err, n.Ledger.Append(context.WithoutCancel(ctx), failed))
 	}
 	n.at("keys/done")

@@ -14,6 +14,7 @@ import (
 	"reemboss/batch/config"
 	"reemboss/batch/hsm"
 	"reemboss/bureau"
+	"reemboss/formats/iso"
 )
 
 // keyName is how a key of the keyset may be called.
@@ -22,6 +23,9 @@ var keyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 func nameable(name string) error {
 	if !keyName.MatchString(name) {
 		return setup("%q cannot name a key; use 1 to 64 letters, digits, dots, hyphens and underscores", printable(name))
+	}
+	if iso.MaskLikely(name) != name {
+		return setup("the name looks like a card number; it stands in the configuration, in lists and in the audit log: take another")
 	}
 	return nil
 }
@@ -213,6 +217,9 @@ func ownerOfKey(owner string) (stem, at string, err error) {
 	m := keyOwner.FindStringSubmatch(owner)
 	if m == nil {
 		return "", "", setup("--for %q: a key is for bureau/NAME, card-system, pins, people/NAME or escrow", printable(owner))
+	}
+	if err := nameable(m[2]); err != nil {
+		return "", "", err
 	}
 	if m[1] == "people" {
 		return "keys/people/" + m[2], "people." + m[2], nil

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"reemboss/bureau"
+	"reemboss/testdata/proof"
 )
 
 // TestAnySequenceOfEventsKeepsTheInvariants draws sequences of what may happen
@@ -34,7 +35,7 @@ import (
 // -rapid.steps their mean length. Unless told otherwise, the same few
 // sequences come each time; where REEMBOSS_PROVE is set they are many and new.
 func TestAnySequenceOfEventsKeepsTheInvariants(t *testing.T) {
-	if proving() {
+	if proof.Whole() {
 		unlessGiven(t, "rapid.checks", "150")
 	} else {
 		unlessGiven(t, "rapid.checks", "8")
@@ -47,7 +48,7 @@ func TestAnySequenceOfEventsKeepsTheInvariants(t *testing.T) {
 	happened := map[string]int{}
 	defer func() {
 		t.Logf("%d sequences, in which happened: %v", sequences, happened)
-		prove(t, "state machine steps", steps)
+		proof.Tell(t, "state machine steps", steps, 0)
 	}()
 	rapid.Check(t, func(rt *rapid.T) {
 		sequences++

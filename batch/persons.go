@@ -40,6 +40,14 @@ func given(reason string) error {
 	return nil
 }
 
+// reasoned is a given reason as it may be kept: people write card numbers into it, and it stays in histories, reports, mails and the audit log.
+func (n *Night) reasoned(ctx context.Context, reason string) (string, error) {
+	return n.wrote(ctx, reason), given(reason)
+}
+
+// wrote is what a person wrote as it may be kept and told.
+func (n *Night) wrote(ctx context.Context, text string) string { return n.masker(ctx)(printable(text)) }
+
 // undisputed refuses to send or to make the cards of a refused file again while
 // the bureau says of one of them that it was made all the same.
 func (n *Night) undisputed(ctx context.Context, f ledger.BureauFile) error {
@@ -64,7 +72,8 @@ func (n *Night) undisputed(ctx context.Context, f ledger.BureauFile) error {
 
 // ResolveDelivered settles an UNDECIDED transfer: a person knows that the recipient has the file.
 func (n *Night) ResolveDelivered(ctx context.Context, name, reason string) (ledger.BureauFile, error) {
-	if err := given(reason); err != nil {
+	reason, err := n.reasoned(ctx, reason)
+	if err != nil {
 		return ledger.BureauFile{}, err
 	}
 	f, err := n.undecided(ctx, name)
@@ -85,7 +94,8 @@ func (n *Night) ResolveDelivered(ctx context.Context, name, reason string) (ledg
 
 // ResolveResend settles an UNDECIDED transfer: a person knows that the recipient does not have the file. The same bytes go out again.
 func (n *Night) ResolveResend(ctx context.Context, name, reason string) (ledger.BureauFile, error) {
-	if err := given(reason); err != nil {
+	reason, err := n.reasoned(ctx, reason)
+	if err != nil {
 		return ledger.BureauFile{}, err
 	}
 	f, err := n.undecided(ctx, name)
@@ -113,7 +123,8 @@ func (n *Night) undecided(ctx context.Context, name string) (ledger.BureauFile, 
 
 // Resend sends a file that was SENT, or that the bureau REFUSED, once more: the same bytes under the same name and number, recorded.
 func (n *Night) Resend(ctx context.Context, name, reason string) (ledger.BureauFile, error) {
-	if err := given(reason); err != nil {
+	reason, err := n.reasoned(ctx, reason)
+	if err != nil {
 		return ledger.BureauFile{}, err
 	}
 	f, err := n.file(ctx, name)
@@ -211,7 +222,7 @@ func (n *Night) bytesLost(f ledger.BureauFile) bool {
 // be written and so never left, or that is UNDECIDED and whose bytes are lost: its number becomes VOID and its orders go into
 // the recipient's next file. It gives how many went.
 func (n *Night) Cancel(ctx context.Context, name, reason string) (f ledger.BureauFile, moved int64, err error) {
-	if err := given(reason); err != nil {
+	if reason, err = n.reasoned(ctx, reason); err != nil {
 		return f, 0, err
 	}
 	if f, err = n.file(ctx, name); err != nil {

@@ -29,7 +29,8 @@ const (
 // Settle settles a disputed event (what is its number) or a quarantined return
 // file (what is its name) and says in one sentence what follows.
 func (n *Night) Settle(ctx context.Context, what string, word Settlement, reason string) (string, error) {
-	if err := given(reason); err != nil {
+	reason, err := n.reasoned(ctx, reason)
+	if err != nil {
 		return "", err
 	}
 	switch word {

@@ -12,6 +12,7 @@ import (
 	"reemboss/batch/hsm"
 	"reemboss/batch/notify"
 	"reemboss/batch/report"
+	"reemboss/formats/iso"
 )
 
 // tellingTime bounds how long the end of a night that failed or was stopped may take to be told.
@@ -132,7 +133,7 @@ func (n *Night) tellNotBegun(ctx context.Context, cause error) {
 	n.run.ID, n.run.Date, n.run.StartedAt = "not begun", n.Now().In(n.zone).Format(time.DateOnly), n.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellingTime)
 	defer cancel()
-	night := n.told(exit, fmt.Sprintf("The night did not begin: %v.", cause), nil)
+	night := n.told(exit, iso.MaskLikely(fmt.Sprintf("The night did not begin: %v.", cause)), nil)
 	for _, f := range n.notifier.Ended(ctx, night) {
 		n.Log.Error().Str("who", f.Who).Msg(f.Error())
 	}
@@ -152,7 +153,7 @@ func (n *Night) tellFailure(ctx context.Context, cause error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellingTime)
 	defer cancel()
-	night := n.told(exit, fmt.Sprintf("The night %s: %v.", word, cause), nil)
+	night := n.told(exit, iso.MaskLikely(fmt.Sprintf("The night %s: %v.", word, cause)), nil)
 	for _, f := range n.notifier.Ended(ctx, night) {
 		n.Log.Error().Str("run", n.run.ID).Str("who", f.Who).Msg(f.Error())
 	}

@@ -6,6 +6,7 @@ import (
 
 	"reemboss/batch"
 	"reemboss/batch/config"
+	"reemboss/formats/iso"
 )
 
 type configCommand struct {
@@ -21,6 +22,9 @@ func (c *configCheckCommand) Run(s *session) error {
 	err := batch.CheckConfig(s, s.dir, batch.Options{Log: s.logger()})
 	var mistakes config.Mistakes
 	if c.JSON && (err == nil || errors.As(err, &mistakes)) {
+		for i := range mistakes {
+			mistakes[i].Message, mistakes[i].Path = iso.MaskLikely(mistakes[i].Message), iso.MaskLikely(mistakes[i].Path)
+		}
 		if err := printJSON(s.out, append([]config.Mistake{}, mistakes...)); err != nil {
 			return err
 		}

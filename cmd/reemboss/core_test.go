@@ -11,41 +11,41 @@ import (
 	"testing"
 )
 
-// crashedAt starts a program that waits at a point and sends it a signal there,
-// with everything asked for that would give a core: no limit of its size, and a
-// runtime that crashes as a C program does.
-func (w *workspace) crashedAt(program, point string, signal syscall.Signal, args ...string) (status syscall.WaitStatus, complaints string) {
+// waitingAt starts a program that waits at a point until the pipe is closed, with everything asked for that would give a
+// core: no limit of its size. What it says there is in said once the process has ended and was waited for.
+func (w *workspace) waitingAt(program, point, env string, args ...string) (cmd *exec.Cmd, hold io.Closer, said *bytes.Buffer) {
 	w.tb.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
 		w.tb.Fatal(err)
 	}
 	seen := filepath.Join(w.tb.TempDir(), "points")
-	cmd := exec.Command("/bin/sh", append([]string{"-c", `ulimit -c unlimited 2>/dev/null || ulimit -c "$(ulimit -H -c)"; exec "$0" "$@"`, path}, args...)...)
+	cmd = exec.Command("/bin/sh", append([]string{"-c", `ulimit -c unlimited 2>/dev/null || ulimit -c "$(ulimit -H -c)"; exec "$0" "$@"`, path}, args...)...)
 	cmd.Dir = w.Dir
-	cmd.Env = append(os.Environ(), "GOTRACEBACK=crash", "REEMBOSS_PAUSE_AT="+point, "REEMBOSS_POINTS="+seen)
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	hold, err := cmd.StdinPipe() // closed: the program would go on
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	ready, err := cmd.StdoutPipe()
-	if err != nil {
+	cmd.Env = append(os.Environ(), env, "REEMBOSS_PAUSE_AT="+point, "REEMBOSS_POINTS="+seen)
+	said = new(bytes.Buffer)
+	cmd.Stderr = said
+	if hold, err = cmd.StdinPipe(); err != nil {
 		w.tb.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
 		w.tb.Fatal(err)
 	}
-	defer hold.Close()
 	waitFor(w.tb, "the point "+point, func() bool {
 		text, _ := os.ReadFile(seen) // not there yet
 		return bytes.Contains(text, []byte(point))
 	})
+	return cmd, hold, said
+}
+
+// crashedAt sends a program that waits at a point a signal there, with a runtime that crashes as a C program does.
+func (w *workspace) crashedAt(program, point string, signal syscall.Signal, args ...string) (status syscall.WaitStatus, complaints string) {
+	w.tb.Helper()
+	cmd, hold, said := w.waitingAt(program, point, "GOTRACEBACK=crash", args...)
+	defer hold.Close()
 	if err := cmd.Process.Signal(signal); err != nil {
 		w.tb.Fatal(err)
 	}
-	_, _ = io.Copy(io.Discard, ready)
 	_ = cmd.Wait()
 	return cmd.ProcessState.Sys().(syscall.WaitStatus), said.String()
 }

@@ -264,11 +264,11 @@ func (w *workspace) digestsAreThePlanned() {
 // put into the inbox and nobody has taken in yet is the sender's.
 func (w *workspace) nothingClear(cards []made) {
 	w.tb.Helper()
-	carried := secrets{}
+	carried := newSecrets()
 	for _, m := range cards {
 		for _, field := range []layout.Field{layout.Track1, layout.Track2, layout.ChipTrack1, layout.ChipTrack2, layout.CVV2Face, layout.PANGrouped} {
 			if v := m.Record[field]; len(v) >= 8 {
-				carried[v] = string(field) + " of card " + m.Record[layout.UID]
+				carried.needles[v] = string(field) + " of card " + m.Record[layout.UID]
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"reemboss/batch"
 	"reemboss/batch/config"
 	"reemboss/batch/ledger"
+	"reemboss/formats/iso"
 )
 
 // Exit codes, a promise to cron and to scripts.
@@ -53,16 +54,17 @@ func exitOf(ctx context.Context, err error) int {
 	}
 }
 
-// explain prints an error for a person: each mistake of a configuration on a line of its own.
+// explain prints an error for a person: each mistake of a configuration on a line of its own. What it quotes of a command
+// line or of the configuration may be a card number that somebody pasted.
 func explain(w io.Writer, err error) {
 	var mistakes config.Mistakes
 	if errors.As(err, &mistakes) {
-		fmt.Fprintln(w, mistakes.Error())
+		fmt.Fprintln(w, iso.MaskLikely(mistakes.Error()))
 		return
 	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(w, "reemboss: stopped before the end of the run; start it again and it goes on from there")
 		return
 	}
-	fmt.Fprintf(w, "reemboss: %v\n", err)
+	fmt.Fprintf(w, "reemboss: %s\n", iso.MaskLikely(err.Error()))
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+
+	"reemboss/testdata/proof"
 )
 
 // smallDisk is a disk of its own for a workspace: a file system in memory where the tests may mount one, as root; elsewhere a limit on the
@@ -125,5 +127,5 @@ func TestAFullDisk(t *testing.T) {
 	if stopped == 0 {
 		t.Error("no run found the disk full")
 	}
-	tellProof(t, "full disks", len(rooms), broken)
+	proof.Tell(t, "full disks", len(rooms), broken)
 }

@@ -17,14 +17,14 @@ import (
 // card numbers wherever a bureau could put them: in every column, in lines that can be used and in lines that cannot, in
 // files that are taken, quarantined, left and sealed, and in the name of one. It gives their paths too: what a bureau
 // keeps in clear is the bureau's.
-func carelessBureau(t *testing.T, tell func(*workspace)) (w *workspace, s secrets, theirs []string) {
+func carelessBureau(t *testing.T, tell func(*workspace)) (w *workspace, s *secrets, theirs []string) {
 	t.Helper()
 	w = newWorkspace(t)
 	if tell != nil {
 		tell(w)
 	}
 	extract, cards := sampleCards(t, 90)
-	s = secrets{}
+	s = newSecrets()
 	for _, c := range cards {
 		s.pan(c.pan, "the number of card "+c.id)
 	}
@@ -67,7 +67,7 @@ func carelessBureau(t *testing.T, tell func(*workspace)) (w *workspace, s secret
 }
 
 // leaksButFor searches a copy of the workspace without the files that are the bureaus' own.
-func (s secrets) leaksButFor(t *testing.T, w *workspace, theirs []string, said ...[]byte) []string {
+func (s *secrets) leaksButFor(t *testing.T, w *workspace, theirs []string, said ...[]byte) []string {
 	t.Helper()
 	ours := w.copyOf(t)
 	for _, path := range theirs {

@@ -1,18 +1,12 @@
 package main
 
 import (
-	"archive/zip"
 	"bytes"
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/csv"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,132 +16,8 @@ import (
 	"github.com/xuri/excelize/v2"
 
 	"reemboss/bureau"
-	"reemboss/formats/iso"
 	"reemboss/formats/layout"
 )
-
-// secrets is what must not be found anywhere: by the bytes to look for, what they are. Names never hold card data.
-type secrets map[string]string
-
-// pan adds a card number in every form in which a program could let it lie about.
-func (s secrets) pan(pan, what string) {
-	if len(pan) < iso.MinPANLength {
-		return
-	}
-	s[pan] = what
-	for name, separator := range map[string]string{"with spaces": " ", "with hyphens": "-", "with dots": "."} {
-		var groups []string
-		for rest := pan; rest != ""; rest = rest[min(4, len(rest)):] {
-			groups = append(groups, rest[:min(4, len(rest))])
-		}
-		s[strings.Join(groups, separator)] = what + " " + name
-	}
-	var utf16LE, utf16BE strings.Builder
-	for _, digit := range pan {
-		utf16LE.WriteString(string(digit) + "\x00")
-		utf16BE.WriteString("\x00" + string(digit))
-	}
-	s[utf16LE.String()], s[utf16BE.String()] = what+" in UTF-16", what+" in UTF-16"
-	s[hex.EncodeToString([]byte(pan))] = what + " in hex"
-	s.base64(pan, what)
-	packed, err := hex.DecodeString(pan + strings.Repeat("F", len(pan)%2))
-	if err == nil {
-		s[string(packed)] = what + " packed"
-		s.base64(string(packed), what+" packed")
-	}
-	if number, err := strconv.ParseUint(pan, 10, 64); err == nil && number > 1<<48 {
-		big, little := binary.BigEndian.AppendUint64(nil, number), binary.LittleEndian.AppendUint64(nil, number)
-		s[string(bytes.TrimLeft(big, "\x00"))] = what + " as an integer"
-		s[string(bytes.TrimRight(little, "\x00"))] = what + " as an integer"
-	}
-	for _, mark := range []string{"=", "^", "D"} {
-		s[pan+mark] = "a track with " + what
-	}
-}
-
-// base64 adds the inner part of the encoding, which does not depend on what stands before and after, for each of the three alignments.
-func (s secrets) base64(text, what string) {
-	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
-		for before := range 3 {
-			encoded := encoding.EncodeToString([]byte(strings.Repeat("\x00", before) + text + strings.Repeat("\x00", 3)))
-			from, to := (before*8+5)/6, (before+len(text))*8/6
-			s[encoded[from:to]] = what + " in base64"
-		}
-	}
-}
-
-// record adds what a card carries.
-func (s secrets) record(r layout.Record, what string) {
-	s.pan(r[layout.PAN], "the number of "+what)
-	for _, field := range []layout.Field{layout.Track1, layout.Track2, layout.ChipTrack1, layout.ChipTrack2, layout.ChipTrack1MSD, layout.ChipTrack2MSD, layout.CVV2Face, layout.PANGrouped} {
-		if v := r[field]; len(v) >= 8 {
-			s[v] = string(field) + " of " + what
-		}
-	}
-}
-
-// cardNumbers are those of the ranges of the test, known or not.
-var cardNumbers = regexp.MustCompile(`(?:411111|555555)[ -]?\d{2}[ -]?\d{4}[ -]?\d{4}`)
-
-// cardNumbersIn looks with the expression only where a number may begin.
-func cardNumbersIn(text []byte) (n int) {
-	for _, prefix := range []string{"411111", "555555"} {
-		for rest := text; ; {
-			at := bytes.Index(rest, []byte(prefix))
-			if at < 0 {
-				break
-			}
-			if cardNumbers.Match(rest[at:min(at+24, len(rest))]) {
-				n++
-			}
-			rest = rest[at+len(prefix):]
-		}
-	}
-	return n
-}
-
-// search looks into bytes, and into the parts of an archive.
-func (s secrets) search(place string, content []byte, found func(place, what string)) {
-	for needle, what := range s {
-		if bytes.Contains(content, []byte(needle)) {
-			found(place, what)
-		}
-	}
-	for _, text := range [][]byte{content, bytes.ReplaceAll(content, []byte{0}, nil)} {
-		if n := cardNumbersIn(text); n > 0 {
-			found(place, fmt.Sprintf("%d card numbers of our ranges", n))
-		}
-	}
-	if archive, err := zip.NewReader(bytes.NewReader(content), int64(len(content))); err == nil {
-		for _, part := range archive.File {
-			r, err := part.Open()
-			if err != nil {
-				found(place, "a part that cannot be opened: "+part.Name)
-				continue
-			}
-			unpacked, err := io.ReadAll(r)
-			if err != nil {
-				found(place, "a part that cannot be read: "+part.Name)
-			}
-			s.search(place+"!"+part.Name, unpacked, found)
-		}
-	}
-}
-
-// leaks searches every file and every file name of the workspace, and what the processes said.
-func (s secrets) leaks(w *workspace, said ...[]byte) (found []string) {
-	w.tb.Helper()
-	tell := func(place, what string) { found = append(found, place+": "+what) }
-	for path, content := range w.files(".") {
-		s.search(path, []byte(content), tell)
-		s.search("the name "+path, []byte(path), tell)
-	}
-	for i, text := range said {
-		s.search(fmt.Sprintf("output %d", i), text, tell)
-	}
-	slices.Sort(found)
-	return slices.Compact(found)
-}
 
 // sealExtract encrypts an extract to the workspace's own key, as production demands it.
 func (w *workspace) sealExtract(content []byte) []byte {
@@ -174,10 +44,10 @@ func (w *workspace) sealExtract(content []byte) []byte {
 func spaced(pan string) string { return pan[:4] + " " + pan[4:8] + " " + pan[8:12] + " " + pan[12:] }
 
 // carelessNight fills the inbox with card numbers wherever a person or a system could put one.
-func (w *workspace) carelessNight() (requests map[string][]byte, s secrets) {
+func (w *workspace) carelessNight() (requests map[string][]byte, s *secrets) {
 	w.tb.Helper()
 	extract, cards := sampleCards(w.tb, 90)
-	s = secrets{}
+	s = newSecrets()
 	for _, c := range cards {
 		s.pan(c.pan, "the number of card "+c.id)
 	}
@@ -365,7 +235,7 @@ func dirEntries(tb testing.TB, dir string) []os.DirEntry {
 }
 
 // secretsOfTheNight adds what the delivered files hold, and gives their clear texts.
-func (w *workspace) secretsOfTheNight(s secrets) (clear [][]byte) {
+func (w *workspace) secretsOfTheNight(s *secrets) (clear [][]byte) {
 	w.tb.Helper()
 	for _, m := range w.delivered() {
 		s.record(m.Record, "card "+m.Record[layout.UID])
@@ -392,7 +262,7 @@ func TestInvariant5_NothingClearAnywhereAfterAKill(t *testing.T) {
 		"sent/UPLOADED", "sent/RENAMING", "sent/SENT#2", "answer/result#3", "answer/sealed", "reconcile/reports", "reconcile/finished"} {
 		t.Run(strings.ReplaceAll(point, "/", ":"), func(t *testing.T) {
 			t.Parallel()
-			w, s := prepared.copyOf(t), maps.Clone(s)
+			w, s := prepared.copyOf(t), s.clone()
 			killed := w.killed(point)
 			after := w.copyOf(t) // as it lies there: the write-ahead log too
 			for _, folder := range []string{"inbox", "state/intake"} {

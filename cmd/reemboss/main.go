@@ -89,7 +89,7 @@ func run(args []string, out, errOut io.Writer, seams batch.Options) (code int) {
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintf(errOut, "reemboss: %v (reemboss --help shows what there is)\n", err)
+		explain(errOut, fmt.Errorf("%w (reemboss --help shows what there is)", err))
 		return exitUsage
 	}
 	s := &session{Context: ctx, dir: c.Dir, level: c.LogLevel, out: out, err: errOut, seams: seams}

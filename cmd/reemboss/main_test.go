@@ -21,7 +21,9 @@ import (
 //
 //	REEMBOSS_POINTS=file      adds every point that is passed to the file, a line each
 //	REEMBOSS_KILL_AT=point    ends the process with SIGKILL at the point
+//	REEMBOSS_KILL_AFTER=n     ends it so at the nth point of all that it passes
 //	REEMBOSS_STOP_AT=point    sends it SIGTERM at the point and goes on
+//	REEMBOSS_PANIC_AT=point   panics there
 //	REEMBOSS_PAUSE_AT=point   waits at the point until the pipe on standard input is closed
 //	REEMBOSS_UID=number       becomes this account first, where the tests run as root
 //	REEMBOSS_FILE_LIMIT=size  can make no file longer than so many bytes
@@ -60,15 +62,20 @@ func program() {
 // checkpoint gives what the environment asks for; nil when it asks for nothing.
 func checkpoint() func(string) {
 	record, kill, stop, pause := os.Getenv("REEMBOSS_POINTS"), os.Getenv("REEMBOSS_KILL_AT"), os.Getenv("REEMBOSS_STOP_AT"), os.Getenv("REEMBOSS_PAUSE_AT")
-	if record+kill+stop+pause == "" {
+	crash, killAfter := os.Getenv("REEMBOSS_PANIC_AT"), os.Getenv("REEMBOSS_KILL_AFTER")
+	if record+kill+stop+pause+crash+killAfter == "" {
 		return nil
 	}
-	times := map[string]int{}
+	times, passed := map[string]int{}, 0
 	return func(name string) {
 		times[name]++
+		passed++
 		point := pointName(name, times[name])
 		if record != "" {
 			recordPoint(record, point)
+		}
+		if strconv.Itoa(passed) == killAfter {
+			kill = point
 		}
 		switch point {
 		case kill:
@@ -77,6 +84,8 @@ func checkpoint() func(string) {
 		case stop:
 			_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
 			time.Sleep(50 * time.Millisecond) // a signal to oneself arrives in its own time, and nothing here can see it arrive
+		case crash:
+			panic("a test lets the program crash at " + point)
 		case pause:
 			_, _ = os.Stdin.Read(make([]byte, 1))
 		}

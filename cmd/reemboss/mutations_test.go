@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"reemboss/testdata/proof"
 )
 
 // repository is where the module begins, seen from here.
@@ -111,7 +113,7 @@ func TestMutationsAreCaught(t *testing.T) {
 			}
 		})
 	}
-	tellProof(t, "mutations", len(list), survivors)
+	proof.Tell(t, "mutations", len(list), survivors)
 }
 
 // caught runs the test with the breakage and without it.
@@ -219,30 +221,4 @@ func testsOf(t *testing.T, folder string) (names []string) {
 		}
 	}
 	return names
-}
-
-// tellProof adds one line to the file that REEMBOSS_PROVE names, for `make prove`; where it names none it only says it.
-func tellProof(t *testing.T, what string, points, violations int) {
-	t.Helper()
-	t.Logf("prove: %s=%d violations=%d", what, points, violations)
-	path := os.Getenv("REEMBOSS_PROVE")
-	if path == "" {
-		return
-	}
-	line, err := json.Marshal(struct {
-		What       string `json:"what"`
-		Points     int    `json:"points"`
-		Violations int    `json:"violations"`
-	}{what, points, violations})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = f.Write(append(line, '\n'))
-	if err := errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"reemboss/testdata/proof"
 )
 
 // Asked to stop at any point of a night, it ends at its next safe one with exit code 5, or had nothing left to do; the next run
@@ -48,5 +50,5 @@ func TestStoppedAtEveryPoint(t *testing.T) {
 			})
 		}
 	})
-	tellProof(t, "stops asked for", tried, int(broken.Load()))
+	proof.Tell(t, "stops asked for", tried, int(broken.Load()))
 }

@@ -244,3 +244,38 @@ func MaskSpans(s string, spans []Span) string {
 	}
 	return string(masked)
 }
+
+// MaskLikely masks what is a card number as far as its form can say: [FindPANs]
+// finds it, and it begins as those of a scheme and has as many digits. For words
+// that a person typed, where there is no registry to ask: dates, counters and
+// names of files stay readable.
+func MaskLikely(s string) string {
+	spans := FindPANs(s)
+	likely := spans[:0]
+	for _, span := range spans {
+		if ofScheme(span.PAN.Reveal()) {
+			likely = append(likely, span)
+		}
+	}
+	return MaskSpans(s, likely)
+}
+
+// ofScheme says that digits begin as the numbers of a scheme do (ISO/IEC 7812 issuer identification numbers) and are as many.
+func ofScheme(digits string) bool {
+	length, begins := len(digits), digits[:4]
+	switch {
+	case begins[0] == '4':
+		return length == 13 || length == 16 || length >= 18
+	case begins >= "5100" && begins <= "5599", begins >= "2221" && begins <= "2720":
+		return length == 16
+	case begins[0] == '5', begins[0] == '6':
+		return length >= 16
+	case begins >= "3528" && begins <= "3589":
+		return length >= 16
+	case begins[:2] == "34", begins[:2] == "37":
+		return length == 15
+	case begins[0] == '3':
+		return length == 14 || length == 16
+	}
+	return false
+}
