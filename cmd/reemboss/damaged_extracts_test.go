@@ -113,7 +113,7 @@ func TestDamagedExtractsAreAnsweredAsTheTableSays(t *testing.T) {
 	all, _ := damagedCards()
 	table := strings.Split(strings.TrimSpace(string(all)), "\n")
 	want := exitComplete
-	s := secrets{}
+	s := newSecrets()
 	for i, c := range cases {
 		make := damagedExtracts[c.File]
 		if make == nil {

@@ -153,7 +153,7 @@ func (n *damagedNight) run(files []damagedFile) *report.Reconciliation {
 	told := told(n.tb, r)
 	balanced(n.tb, told)
 	n.holds(files, told)
-	s := secrets{}
+	s := newSecrets()
 	s.pan(n.first.pan, "the first card's number")
 	s.pan(n.last.pan, "the last card's number")
 	for _, place := range s.leaks(n.workspace, r.stdout, r.stderr) {

@@ -226,7 +226,7 @@ func TestKnownFault_MissingSettingWritesNothing(t *testing.T) {
 		if r.Refused != 2 {
 			t.Errorf("refused %d, want the extract and the row for a card that nobody knows", r.Refused)
 		}
-		s := secrets{}
+		s := newSecrets()
 		for _, c := range cards {
 			s.pan(c.pan, "the number of card "+c.id)
 		}
