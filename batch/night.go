@@ -35,6 +35,7 @@ import (
 	"reemboss/batch/hsm/payshield"
 	"reemboss/batch/issue"
 	"reemboss/batch/ledger"
+	"reemboss/batch/ledger/sqlite"
 	"reemboss/batch/notify"
 	"reemboss/batch/report"
 	"reemboss/batch/rules"
@@ -69,9 +70,10 @@ type Night struct {
 	// writing and delivery; a test ends the process there. It may be nil.
 	Checkpoint func(point string)
 
-	commit     func(durable bool) // of the ledger; may be nil
-	chunk      int                // rows decided and committed together
-	piece      int                // rows brought under new keys together
+	ledgerOptions sqlite.Options
+
+	chunk      int // rows decided and committed together
+	piece      int // rows brought under new keys together
 	keyset     *hsm.Keyset
 	software   hsm.Backend    // nil without keys of backend software
 	cardKeys   *hsm.Route     // every card key at its place; nil until a run begins
