@@ -204,8 +204,28 @@ func (w *wholeNight) ends(t *testing.T, c *wholeNight) {
 func (w *wholeNight) keptBy(c *wholeNight) {
 	c.Helper()
 	if got := c.told(); got != w.want { // 1
-		c.Errorf("1: it ends otherwise than the undisturbed night:\n%s\nwant\n%s", got, w.want)
+		c.Errorf("1: it ends otherwise than the undisturbed night: %s", differing(w.want, got))
 	}
+	w.stillKept(c)
+}
+
+// differing are the lines that only one of two texts has.
+func differing(want, got string) string {
+	var out strings.Builder
+	for _, side := range [][3]string{{"-", want, got}, {"+", got, want}} {
+		others := strings.Split(side[2], "\n")
+		for _, line := range strings.Split(side[1], "\n") {
+			if !slices.Contains(others, line) {
+				out.WriteString("\n" + side[0] + " " + line)
+			}
+		}
+	}
+	return out.String()
+}
+
+// stillKept are the promises that do not say how the night ends.
+func (w *wholeNight) stillKept(c *wholeNight) {
+	c.Helper()
 	n := c.open()
 	c.filesKept(n) // 2, 3, 4, 7, 9
 	if err := n.Ledger.VerifyAudit(c.Context()); err != nil {

@@ -43,7 +43,7 @@ func seams() (o batch.Options, end func() error) {
 		ops.dialed[name] = address
 	}
 	o.Disk = countedDisk{durable.Machine{}, ops}
-	o.Commit = func(durable bool) {
+	o.Ledger.Commit = func(durable bool) {
 		if durable {
 			ops.next("committed")
 		} else {
