@@ -29,6 +29,10 @@ import (
 func TestNightsOnEndBalance(t *testing.T) {
 	s := newSoak(t, number("REEMBOSS_SOAK_SEED", 1), number("REEMBOSS_SOAK_ROWS", 30))
 	nights := number("REEMBOSS_SOAK_NIGHTS", 10)
+	if proving() {
+		nights = number("REEMBOSS_SOAK_NIGHTS", 90)
+	}
+	defer func() { prove(t, "nights in the soak", s.night-1) }()
 	for s.night = 1; s.night <= nights; s.night++ {
 		s.requests()
 		s.oneNight()
