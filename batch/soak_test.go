@@ -16,6 +16,7 @@ import (
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/formats/returns"
+	"reemboss/testdata/proof"
 )
 
 // TestNightsOnEndBalance works many nights from a seed against bureaus that
@@ -29,6 +30,10 @@ import (
 func TestNightsOnEndBalance(t *testing.T) {
 	s := newSoak(t, number("REEMBOSS_SOAK_SEED", 1), number("REEMBOSS_SOAK_ROWS", 30))
 	nights := number("REEMBOSS_SOAK_NIGHTS", 10)
+	if proof.Whole() {
+		nights = number("REEMBOSS_SOAK_NIGHTS", 90)
+	}
+	defer func() { proof.Tell(t, "nights in the soak", s.night-1, 0) }()
 	for s.night = 1; s.night <= nights; s.night++ {
 		s.requests()
 		s.oneNight()
