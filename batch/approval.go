@@ -203,13 +203,20 @@ func (n *Night) judgeApproval(ctx context.Context, f ledger.RequestFile, content
 // sentenceStart makes the first letter a capital one.
 func sentenceStart(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
+// approvalSentence is what a signed approval that counts does.
+func approvalSentence(a approval, h ledger.Hold, by signature) string {
+	if a.decision == wordCancel {
+		return fmt.Sprintf("%s cancelled %s (%s for %s): %s", by.person, h.Name, counted(h.Records, "card"), h.Bureau, a.reason)
+	}
+	return fmt.Sprintf("%s approved %s (%s for %s).", by.person, h.Name, counted(h.Records, "card"), h.Bureau)
+}
+
 // decideBySigned decides the hold and the file in one step: a run that is cut before finds both as they were.
 func (n *Night) decideBySigned(ctx context.Context, f ledger.RequestFile, a approval, h ledger.Hold, by signature) error {
-	f.State, f.Detail = ledger.DecidedF, fmt.Sprintf("%s approved %s (%s for %s).", by.person, h.Name, counted(h.Records, "card"), h.Bureau)
+	f.State, f.Detail = ledger.DecidedF, approvalSentence(a, h, by)
 	to, what := ledger.Approved, "hold.approved"
 	if a.decision == wordCancel {
 		to, what = ledger.HoldCancelled, "hold.cancelled"
-		f.Detail = fmt.Sprintf("%s cancelled %s (%s for %s): %s", by.person, h.Name, counted(h.Records, "card"), h.Bureau, a.reason)
 	}
 	reason := n.wrote(ctx, a.reason)
 	f.Detail = n.wrote(ctx, f.Detail)

@@ -44,7 +44,11 @@ func (n *Night) Check(ctx context.Context, paths []string, fn func(CheckedRow) e
 func (n *Night) checkPath(ctx context.Context, d *decider, path string, fn func(CheckedRow) error) error {
 	name, mask := n.shown(ctx, filepath.Base(path)), n.masker(ctx)
 	whole := func(code rules.Code, outcome rules.Outcome, detail string) error {
-		return fn(CheckedRow{File: name, Outcome: outcome, Class: rules.Class(code), Code: code, Codes: []rules.Code{code}, Message: mask(detail)})
+		class := rules.Class(code)
+		if code == rules.Approved { // an approval: nothing is made by it
+			class = approvalClass
+		}
+		return fn(CheckedRow{File: name, Outcome: outcome, Class: class, Code: code, Codes: []rules.Code{code}, Message: mask(detail)})
 	}
 	if _, err := os.Stat(path); err != nil {
 		return setup("the file cannot be read: %w", plain(err))
@@ -67,7 +71,7 @@ func (n *Night) checkPath(ctx context.Context, d *decider, path string, fn func(
 			return err
 		}
 		if isApproval(content) {
-			return whole("file_unreadable", rules.Refused, "The file is a signed approval and asks for no card; a run takes it from the inbox.")
+			return n.checkApproval(ctx, path, content, *source.signed, whole)
 		}
 	}
 	if err := d.submits(ctx, source.submitter()); err != nil {
@@ -119,4 +123,23 @@ func (n *Night) checkPath(ctx context.Context, d *decider, path string, fn func(
 		return err
 	}
 	return flush()
+}
+
+// checkApproval says what a run would make of a signed approval: what it decides, or why it is refused. Nothing is decided.
+func (n *Night) checkApproval(ctx context.Context, path string, content []byte, by signature, whole func(rules.Code, rules.Outcome, string) error) error {
+	sum, size, err := hashFile(path)
+	if err != nil {
+		return err
+	}
+	a, h, err := n.judgeApproval(ctx, ledger.RequestFile{SHA256: sum, Size: size}, content, by)
+	var refused *refusedApproval
+	switch {
+	case errors.As(err, &refused) && refused.code == rules.DuplicateFile:
+		return whole(refused.code, rules.Duplicate, refused.why)
+	case errors.As(err, &refused):
+		return whole(refused.code, rules.Refused, refused.why)
+	case err != nil:
+		return err
+	}
+	return whole(rules.Approved, rules.Accepted, approvalSentence(a, h, by))
 }

@@ -131,7 +131,7 @@ func (n *Night) extra(ctx context.Context) (report.Extra, error) {
 	return e, nil
 }
 
-// keys tells each PGP key with its end, or why it cannot be used.
+// keys tells each PGP key with its end, or why it cannot be used: ours, the recipients', those of people.
 func (n *Night) keys() []report.Key {
 	own := report.Key{Owner: "workspace", Fingerprint: n.ownKey.Fingerprint()}
 	if end := n.ownKey.ExpiresAt(); !end.IsZero() {
@@ -155,7 +155,7 @@ func (n *Night) keys() []report.Key {
 			list = append(list, n.escrowLine(name, r))
 		}
 	}
-	return list
+	return append(list, n.peopleLines()...)
 }
 
 // listen asks the simulated bureaus of this process what they found in the files. A real bureau answers with a return file.
@@ -402,7 +402,11 @@ func (n *Night) artifacts(ctx context.Context, runID string) ([]report.Artifact,
 		}
 		final := n.Path(f.Final)
 		beside := filepath.Join(filepath.Dir(final), resultName(f))
-		for _, path := range []string{final, beside + ".result.csv", beside + ".result.xlsx", beside + ".refused.csv.pgp"} {
+		paths := []string{final, beside + ".result.csv", beside + ".result.xlsx", beside + ".refused.csv.pgp"}
+		if f.Extract { // the last place of a clear one, which is gone, is that of its answers
+			paths = append(paths, strings.TrimSuffix(beside, ".result.csv")+".refused.csv.pgp")
+		}
+		for _, path := range paths {
 			if _, err := os.Lstat(path); err == nil && !slices.ContainsFunc(list, func(a report.Artifact) bool { return a.Path == n.Relative(path) }) {
 				a := report.Artifact{Path: n.Relative(path), Rows: f.Rows}
 				if strings.HasSuffix(path, ".refused.csv.pgp") {

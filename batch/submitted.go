@@ -17,6 +17,7 @@ import (
 
 	"reemboss/batch/config"
 	"reemboss/batch/ledger"
+	"reemboss/batch/report"
 	"reemboss/batch/rules"
 	"reemboss/bureau"
 	"reemboss/formats/request"
@@ -222,6 +223,28 @@ func (s *signers) refusal(err error, form bureau.Form, limit int64) error {
 		return unsigned("the file is PGP and no message that could be read; %s", howToSign)
 	}
 	return unsigned("the file cannot be opened (%s); it was cut or changed on its way, or is encrypted to another key than the workspace's (keys/issuer.asc): sign it, encrypt it to that key if it is to be encrypted, and send it again", plainly(err))
+}
+
+// peopleLines tells the key of each person who has one with its end, or why it cannot be used.
+func (n *Night) peopleLines() (list []report.Key) {
+	for _, name := range slices.Sorted(maps.Keys(n.Config.People)) {
+		p := n.Config.People[name]
+		if p.KeyFile == "" {
+			continue
+		}
+		line := report.Key{Owner: name + " (people)", Fingerprint: p.Fingerprint, Signs: true}
+		key, err := bureau.ReadSignerKey(n.Resolve(p.KeyFile), p.Fingerprint, n.Now())
+		if err == nil {
+			err = key.MaySign(n.Now())
+		}
+		if err != nil {
+			line.Problem = err.Error()
+		} else if end := key.ExpiresAt(); !end.IsZero() {
+			line.Expires = &end
+		}
+		list = append(list, line)
+	}
+	return list
 }
 
 func (s *signers) whoIsMissing() string {

@@ -42,7 +42,11 @@ func (g *gathering) look() {
 
 func (g *gathering) keyWarning(k Key) Key {
 	if k.Problem != "" {
-		g.Warnings = append(g.Warnings, fmt.Sprintf("The key of %s (%s) cannot be used: %s.", k.Owner, k.Fingerprint, strings.TrimRight(k.Problem, ".")))
+		then := ""
+		if k.Signs {
+			then = "; what it signs is refused"
+		}
+		g.Warnings = append(g.Warnings, fmt.Sprintf("The key of %s (%s) cannot be used: %s%s.", k.Owner, k.Fingerprint, strings.TrimRight(k.Problem, "."), then))
 	}
 	if k.Expires == nil {
 		return k

@@ -273,11 +273,12 @@ type Stage struct {
 
 // Key is a PGP or SSH key with its end.
 type Key struct {
-	Owner       string     `json:"owner"` // bureau, card-system, pins or the workspace
+	Owner       string     `json:"owner"` // bureau, card-system, pins, the workspace, or a person as "anna (people)"
 	Fingerprint string     `json:"fingerprint"`
 	Expires     *time.Time `json:"expires,omitempty"` // nil: never
 	Problem     string     `json:"problem,omitempty"` // why it cannot be used, one sentence
 	Days        int        `json:"days"`              // from the start of the run to Expires; computed
+	Signs       bool       `json:"-"`                 // a person's: what it signs is taken, nothing is sealed with it
 }
 
 // Range is how full a card number range is. Next is the first body that was
