@@ -161,7 +161,7 @@ func (n *Night) lockBackups() (unlock func(), err error) {
 	case !ok:
 		return nil, ErrBackup
 	}
-	if err := os.RemoveAll(n.copying()); err != nil {
+	if err := durable.RemoveAll(n.copying()); err != nil {
 		_ = l.Unlock()
 		return nil, fmt.Errorf("clear what a backup left: %w", err)
 	}
@@ -189,7 +189,7 @@ func (n *Night) backup(ctx context.Context, path string) (*BackupTold, error) {
 		return nil, err
 	}
 	n.at("backup/copy")
-	defer os.RemoveAll(n.copying())
+	defer durable.RemoveAll(n.copying())
 	list, err := n.copyParts(ctx, marks)
 	if err != nil {
 		return nil, n.backupFailed(ctx, name, err)
@@ -246,7 +246,7 @@ func (n *Night) copyParts(ctx context.Context, marks []byte) (*backupList, error
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(folder, partMarks), marks, 0o600); err != nil {
+	if err := writeWhole(filepath.Join(folder, partMarks), marks); err != nil {
 		return nil, err
 	}
 	for _, name := range append([]string{partLedger, partMarks}, heads...) {
@@ -295,13 +295,18 @@ func (n *Night) copyHeads(folder string, last int64) (names []string, err error)
 			continue // of a run at work, which signs another one before it ends
 		}
 		for name, content := range map[string][]byte{e.Name(): text, e.Name() + ".asc": signature} {
-			if err := os.WriteFile(filepath.Join(to, name), content, 0o600); err != nil {
+			if err := writeWhole(filepath.Join(to, name), content); err != nil {
 				return nil, err
 			}
 		}
 		names = append(names, partHeads+e.Name(), partHeads+e.Name()+".asc")
 	}
 	return names, nil
+}
+
+// writeWhole makes a file of bytes that are there already.
+func writeWhole(path string, content []byte) error {
+	return durable.Write(path, func(w io.Writer) error { _, err := w.Write(content); return err })
 }
 
 // describe opens the copy, checks all of it and says what is in it.

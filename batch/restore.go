@@ -105,7 +105,7 @@ func (w Workspace) restoringIn() string { return filepath.Join(w.Backups(), "res
 
 func (n *Night) restore(ctx context.Context, r RestoreRequest) (*RestoreTold, error) {
 	folder := n.restoringIn()
-	if err := errors.Join(os.RemoveAll(folder), durable.MkdirAll(folder)); err != nil {
+	if err := errors.Join(durable.MkdirAll(n.Backups()), durable.RemoveAll(folder), durable.MkdirAll(folder)); err != nil {
 		return nil, fmt.Errorf("make the folder of the restore: %w", err)
 	}
 	var err error
@@ -114,17 +114,17 @@ func (n *Night) restore(ctx context.Context, r RestoreRequest) (*RestoreTold, er
 	}
 	list, err := n.unpack(ctx, r.File, folder)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(folder))
+		return nil, errors.Join(err, durable.RemoveAll(folder))
 	}
 	n.at("restore/unpacked")
 	staged, err := n.openStaged(ctx, folder, list)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(folder))
+		return nil, errors.Join(err, durable.RemoveAll(folder))
 	}
 	present := n.present(ctx)
 	told, head, err := n.makeReady(ctx, staged, list, present, r)
 	if err := errors.Join(err, staged.Close()); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(folder))
+		return nil, errors.Join(err, durable.RemoveAll(folder))
 	}
 	if err := sqlite.Fold(filepath.Join(folder, partLedger)); err != nil {
 		return nil, err

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -90,7 +89,7 @@ func (n *Night) asideFolder() (string, error) {
 // setLedgerAside gives the present ledger and its marks a second name. One that cannot be opened is kept with all its files.
 func (n *Night) setLedgerAside(folder string) (there bool, err error) {
 	if text, err := os.ReadFile(n.MarksFile()); err == nil {
-		if err := durable.Write(filepath.Join(folder, filepath.Base(n.MarksFile())), func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
+		if err := writeWhole(filepath.Join(folder, filepath.Base(n.MarksFile())), text); err != nil {
 			return false, err
 		}
 	}
@@ -102,12 +101,12 @@ func (n *Night) setLedgerAside(folder string) (there bool, err error) {
 	}
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
 		from := n.LedgerFile() + suffix
-		err := os.Link(from, filepath.Join(folder, filepath.Base(from)))
+		err := durable.Link(from, filepath.Join(folder, filepath.Base(from)))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}
 	}
-	return true, durable.SyncFolder(folder)
+	return true, nil
 }
 
 // endRestore does what is left of a restore whose ledger is in its place. Each step may be repeated.
@@ -143,7 +142,7 @@ func (n *Night) endRestore(ctx context.Context) error {
 		return err
 	}
 	n.at("restore/ended")
-	return os.RemoveAll(n.restoringIn())
+	return durable.RemoveAll(n.restoringIn())
 }
 
 // placeHeads makes state/audit/ what the restored chain was signed with: heads that the backup does not have are of lost
@@ -185,7 +184,7 @@ func (n *Night) placeHeads(aside string) error {
 		}
 	}
 	for name, text := range keep {
-		if err := durable.Write(filepath.Join(n.AuditHeads(), name), func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
+		if err := writeWhole(filepath.Join(n.AuditHeads(), name), text); err != nil {
 			return err
 		}
 	}

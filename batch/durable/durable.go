@@ -103,6 +103,24 @@ func Remove(path string) error {
 	return SyncFolder(filepath.Dir(path))
 }
 
+// RemoveAll deletes a folder with all in it, which may be gone already, and makes
+// the folder above durable. A crash may leave a part of what was in it.
+func RemoveAll(path string) error {
+	if err := os.RemoveAll(path); err != nil {
+		return err
+	}
+	return SyncFolder(filepath.Dir(path))
+}
+
+// Link gives a file a second name in the same file system, and makes the folder
+// of that name durable. A name that is taken is an error that wraps fs.ErrExist.
+func Link(from, to string) error {
+	if err := os.Link(from, to); err != nil {
+		return err
+	}
+	return SyncFolder(filepath.Dir(to))
+}
+
 // SyncFolder makes the entries of a folder durable.
 func SyncFolder(path string) error {
 	d, err := os.Open(path)
