@@ -245,7 +245,7 @@ func (n *Night) copyParts(ctx context.Context, marks []byte) (*backupList, error
 	if err != nil {
 		return nil, err
 	}
-	if err := n.Files.Write(filepath.Join(folder, partMarks), func(w io.Writer) error { _, err := w.Write(marks); return err }); err != nil {
+	if err := n.writeWhole(filepath.Join(folder, partMarks), marks); err != nil {
 		return nil, err
 	}
 	for _, name := range append([]string{partLedger, partMarks}, heads...) {
@@ -294,7 +294,7 @@ func (n *Night) copyHeads(folder string, last int64) (names []string, err error)
 			continue // of a run at work, which signs another one before it ends
 		}
 		for name, content := range map[string][]byte{e.Name(): text, e.Name() + ".asc": signature} {
-			if err := n.Files.Write(filepath.Join(to, name), func(w io.Writer) error { _, err := w.Write(content); return err }); err != nil {
+			if err := n.writeWhole(filepath.Join(to, name), content); err != nil {
 				return nil, err
 			}
 		}
@@ -394,4 +394,9 @@ func writeParts(ctx context.Context, w io.Writer, list *backupList) error {
 		}
 	}
 	return out.Close()
+}
+
+// writeWhole makes a file of bytes that are there already.
+func (n *Night) writeWhole(path string, content []byte) error {
+	return n.Files.Write(path, func(w io.Writer) error { _, err := w.Write(content); return err })
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -89,7 +88,7 @@ func (n *Night) asideFolder() (string, error) {
 // setLedgerAside gives the present ledger and its marks a second name. One that cannot be opened is kept with all its files.
 func (n *Night) setLedgerAside(folder string) (there bool, err error) {
 	if text, err := os.ReadFile(n.MarksFile()); err == nil {
-		if err := n.Files.Write(filepath.Join(folder, filepath.Base(n.MarksFile())), func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
+		if err := n.writeWhole(filepath.Join(folder, filepath.Base(n.MarksFile())), text); err != nil {
 			return false, err
 		}
 	}
@@ -184,7 +183,7 @@ func (n *Night) placeHeads(aside string) error {
 		}
 	}
 	for name, text := range keep {
-		if err := n.Files.Write(filepath.Join(n.AuditHeads(), name), func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
+		if err := n.writeWhole(filepath.Join(n.AuditHeads(), name), text); err != nil {
 			return err
 		}
 	}

@@ -59,3 +59,16 @@ func TestTheSampleShowsEscrowAndFormerKeys(t *testing.T) {
 		}
 	}
 }
+
+// Backups may be sealed to a second key, checked as a recipient's is.
+func TestTheEscrowKeyOfBackups(t *testing.T) {
+	escrow := []string{`# escrow: {key_file: keys/safe.asc, fingerprint: "..."}`, `escrow: {key_file: keys/safe.asc, fingerprint: "` + escrowFingerprint + `"}`}
+	if e := parsed(t, example(t, escrow...)).Keys.Escrow; e.KeyFile != "keys/safe.asc" || e.Fingerprint != escrowFingerprint {
+		t.Errorf("escrow: %+v", e)
+	}
+	expectMistakes(t, []change{
+		{"without a file", `escrow: {key_file: keys/safe.asc, `, `escrow: {`, `escrow: {fing`, "keys.escrow.key_file", "is missing"},
+		{"by a short fingerprint", escrowFingerprint, "EE", `"EE"`, "keys.escrow.fingerprint", "40 hex digits"},
+		{"that is our own", escrowFingerprint, SampleValues.OwnFingerprint, `"` + SampleValues.OwnFingerprint + `"}`, "keys.escrow.fingerprint", "a second one"},
+	}, escrow...)
+}

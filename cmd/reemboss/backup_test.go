@@ -121,7 +121,7 @@ func restoredNights(t *testing.T, seed uint64) {
 	if dice.IntN(3) == 0 {
 		back()
 	} else {
-		left := dice.IntN(40)
+		left := 1 + dice.IntN(40)
 		night(func(string) {
 			if left--; left == 0 {
 				back()

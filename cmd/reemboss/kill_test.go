@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -270,15 +271,26 @@ func (w *workspace) requestsAreWhole(requests map[string][]byte) {
 func (w *workspace) nothingMore() {
 	w.tb.Helper()
 	folders := []string{"simulator", "outbox", "done", "refused", "returns", "inbox", "keys"}
-	before, marks := w.files(folders...), w.read("state", "marks.json")
+	before, marks := w.files(folders...), w.given()
 	again := w.night(exitComplete)
 	if again.Read != 0 || again.Accepted != 0 || again.Written != 0 || again.Waiting != 0 || len(again.Files) != 0 {
 		w.tb.Errorf("a finished night, run again, read %d, accepted %d, wrote %d, waits %d, has files %v", again.Read, again.Accepted, again.Written, again.Waiting, again.Files)
 	}
 	sameFiles(w.tb, "a finished night, run again", before, w.files(folders...))
-	if !bytes.Equal(marks, w.read("state", "marks.json")) {
+	if !maps.Equal(marks, w.given()) {
 		w.tb.Error("a finished night, run again, moved the high-water marks")
 	}
+}
+
+// given are the high-water marks of all that is given out. A run that did nothing was a run all the same: their number is left out.
+func (w *workspace) given() map[string]int64 {
+	w.tb.Helper()
+	var marks struct{ Counters map[string]int64 }
+	if err := json.Unmarshal(w.read("state", "marks.json"), &marks); err != nil {
+		w.tb.Fatal(err)
+	}
+	delete(marks.Counters, "runs")
+	return marks.Counters
 }
 
 // Killed at the one moment when an extract is gone from the intake and the ledger does not say so yet, the night goes on.

@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T, v ledger.Vault) ledger.Ledger) {
 		{"answers", answerPromises},
 		{"cancelling", cancelPromises},
 		{"holds", holdPromises},
+		{"restorations", restorePromises},
 		{"disputes", disputePromises},
 		{"under way", underWayPromises},
 		{"outbox", outboxPromises},
