@@ -4,7 +4,7 @@ GO ?= go
 BIN := bin/reemboss
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all build demo test lint bench soak fuzz clean
+.PHONY: all build demo test lint bench soak fuzz prove clean
 
 all: build
 
@@ -54,6 +54,13 @@ FUZZTIME ?= 5m
 FUZZ ?= .
 fuzz:
 	.ci/fuzz $(FUZZTIME) '$(FUZZ)'
+
+# Every crash point, fault and damaged file instead of the chosen ones of `make test`; then what was tried and what broke.
+# PROVE chooses tests by name.
+PROVE ?= .
+prove:
+	.ci/need
+	.ci/prove 30s '$(PROVE)'
 
 clean:
 	rm -rf bin

@@ -18,6 +18,7 @@ import (
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/formats/layout"
+	"reemboss/testdata/proof"
 )
 
 // Backups are made at every point of a night, and after it; the nights that follow are lost with the ledger. Whatever
@@ -37,7 +38,7 @@ func TestABackupAtEveryPointOfANight(t *testing.T) {
 	want := int64(len(quiet.delivered()))
 	tried := 0
 	for i, point := range points {
-		if os.Getenv("REEMBOSS_PROVE") == "" && i%13 != 0 && i != len(points)-1 {
+		if !proof.Whole() && i%13 != 0 && i != len(points)-1 {
 			continue
 		}
 		tried++
@@ -70,19 +71,19 @@ func TestABackupAtEveryPointOfANight(t *testing.T) {
 		})
 	}
 	t.Logf("%d of %d points", tried, len(points))
-	proveBackups(t, tried)
+	proof.Tell(t, "backups", tried, 0)
 }
 
 // Several nights, a backup in one of them or after it, lost nights, a restore, nights on: from a seed.
 func TestNothingIsGivenTwiceOverARestore(t *testing.T) {
 	seeds := 3
-	if os.Getenv("REEMBOSS_PROVE") != "" {
+	if proof.Whole() {
 		seeds = 40
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { restoredNights(t, uint64(seed)) })
 	}
-	proveBackups(t, seeds)
+	proof.Tell(t, "backups", seeds, 0)
 }
 
 func restoredNights(t *testing.T, seed uint64) {
@@ -440,25 +441,5 @@ func TestARestoreKilledAtEveryPoint(t *testing.T) {
 			w.nothingTwice()
 			w.do(map[bool]int{true: exitPerson, false: exitComplete}[restored], "run")
 		})
-	}
-}
-
-// proveBackups adds a line to the file that REEMBOSS_PROVE names.
-func proveBackups(t *testing.T, points int) {
-	path := os.Getenv("REEMBOSS_PROVE")
-	if path == "" {
-		return
-	}
-	violations := 0
-	if t.Failed() {
-		violations = 1
-	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := json.NewEncoder(f).Encode(map[string]any{"what": "backups", "points": points, "violations": violations}); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"crypto/sha256"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -14,11 +12,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"reemboss/testdata/proof"
 )
 
 // killedMoments is how often a process is killed: fifty times where the whole is to be proven, else a tenth of that.
 func killedMoments() int {
-	if os.Getenv("REEMBOSS_PROVE") != "" {
+	if proof.Whole() {
 		return 50
 	}
 	return 5
@@ -217,26 +217,5 @@ func (m *moments) search(kills int) {
 		m.t.Error("at the end: " + place)
 	}
 	m.t.Logf("%d moments, %d files changed by them, %d MB, %d PINs, %d cards", kills, len(m.left), bytes>>20, pins, len(control))
-	m.tell(kills, len(violated))
-}
-
-// tell adds the count to what `make prove` adds up.
-func (m *moments) tell(points, violations int) {
-	m.t.Helper()
-	path := os.Getenv("REEMBOSS_PROVE")
-	if path == "" {
-		return
-	}
-	line, err := json.Marshal(map[string]any{"what": "moments searched for leaks", "points": points, "violations": violations})
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	_, err = f.Write(append(line, '\n'))
-	if err := errors.Join(err, f.Close()); err != nil {
-		m.t.Fatal(err)
-	}
+	proof.Tell(m.t, "moments searched for leaks", kills, len(violated))
 }

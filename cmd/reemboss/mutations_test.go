@@ -101,7 +101,7 @@ func TestMutationsAreInTheDocs(t *testing.T) {
 // Each breakage makes its test fail, with a word about the right thing; without it the test passes. It compiles the
 // packages once for each, so it runs where everything is proven.
 func TestMutationsAreCaught(t *testing.T) {
-	if os.Getenv("REEMBOSS_PROVE") == "" {
+	if !proof.Whole() {
 		return // TestMutationsFitTheCode is the short form
 	}
 	survivors, list := 0, mutations(t)
