@@ -324,7 +324,7 @@ func (w *wholeNight) unsealed(n *Night, path, key string) []byte {
 	}
 	var text bytes.Buffer
 	clear, verdict := bureau.Open(bytes.NewReader(sealed), private, []*bureau.Key{n.ownKey})
-	if _, err := text.ReadFrom(clear); err == nil {
+	if _, err = text.ReadFrom(clear); err == nil {
 		_, err = verdict()
 	}
 	if err != nil {
