@@ -19,6 +19,7 @@ import (
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/bureau"
+	"reemboss/formats/iso"
 )
 
 // hall is a workspace whose bureau alpha holds files, with people who have keys.
@@ -586,5 +587,53 @@ func TestHoldsKilledAtEachPoint(t *testing.T) {
 				t.Errorf("%+v, %v", files, err)
 			}
 		})
+	}
+}
+
+// Whatever is changed of a card that was approved, or of their order, gives another digest.
+func TestTheDigestOfAHoldKnowsEachFieldOfItsCards(t *testing.T) {
+	n := newBench(t).open()
+	digest := func(bureau string, orders ...ledger.Order) string {
+		d, err := n.holdDigest(bureau, func(fn func(*ledger.Order) error) error {
+			for i := range orders {
+				if err := fn(&orders[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	pan := func(body string) iso.PAN {
+		p, err := iso.ParsePAN(body + string(iso.LuhnDigit(body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	order := func(change func(*ledger.Order)) ledger.Order {
+		o := ledger.Order{UID: "U1", PAN: pan("411111000000001"), EmbossedCardID: 1, Record: []byte(`{"a":1}`)}
+		change(&o)
+		return o
+	}
+	same := func(*ledger.Order) {}
+	other := order(func(o *ledger.Order) { o.UID = "U2" })
+	seen := map[string]string{digest("alpha", order(same), other): "as approved"}
+	for what, d := range map[string]string{
+		"another bureau": digest("beta", order(same), other),
+		"another uid":    digest("alpha", order(func(o *ledger.Order) { o.UID = "U3" }), other),
+		"another number": digest("alpha", order(func(o *ledger.Order) { o.PAN = pan("411111000000002") }), other),
+		"another card":   digest("alpha", order(func(o *ledger.Order) { o.EmbossedCardID = 2 }), other),
+		"another record": digest("alpha", order(func(o *ledger.Order) { o.Record = []byte(`{"a":2}`) }), other),
+		"one card less":  digest("alpha", order(same)),
+		"another order":  digest("alpha", other, order(same)),
+	} {
+		if before, known := seen[d]; known {
+			t.Errorf("%s has the digest of: %s", what, before)
+		}
+		seen[d] = what
 	}
 }

@@ -112,13 +112,13 @@ func Open(path string, v ledger.Vault, o Options) (*Ledger, error) {
 	}
 	conn, err := l.connect(o.WriteCache, false)
 	if err != nil {
-		return nil, fmt.Errorf("open the ledger %s: %w", path, err)
+		return nil, fmt.Errorf("open the ledger %s: %w", path, ofTheDisk(err))
 	}
 	if err := migrate(conn); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the ledger %s: %w", path, err), conn.Close())
+		return nil, errors.Join(fmt.Errorf("open the ledger %s: %w", path, ofTheDisk(err)), conn.Close())
 	}
 	if err := limitPages(conn, o.MaxPages); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the ledger %s: %w", path, err), conn.Close())
+		return nil, errors.Join(fmt.Errorf("open the ledger %s: %w", path, ofTheDisk(err)), conn.Close())
 	}
 	l.writer <- conn
 	return l, nil
@@ -129,6 +129,14 @@ func limitPages(conn *sqlite.Conn, most int64) error {
 		return nil
 	}
 	return sqlitex.ExecuteTransient(conn, fmt.Sprintf("PRAGMA max_page_count = %d", most), nil)
+}
+
+// ofTheDisk says what an I/O error may be: a disk that is full when SQLite makes its shared memory is told as a broken one.
+func ofTheDisk(err error) error {
+	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultIOErr {
+		return fmt.Errorf("%w; look at the disk: it is full or broken", err)
+	}
+	return err
 }
 
 // prepareFile sees to it that the file exists and is ours alone before SQLite
