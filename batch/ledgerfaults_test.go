@@ -63,7 +63,7 @@ func TestTheLedgerIsLockedByAnotherFromAnyPoint(t *testing.T) {
 	count.tell(t)
 	w := prepareNight(t)
 	for i, point := range w.pointsOf(t) {
-		if !allPoints() && i%12 != 0 {
+		if !allPoints() && i%30 != 0 {
 			continue
 		}
 		count.try(t, fmt.Sprintf("%d %s", i, point), func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestTheLedgerIsFullAfterAnyPage(t *testing.T) {
 		t.Fatal("the night needs no room")
 	}
 	for more := range grows {
-		if !allPoints() && more%4 != 0 {
+		if !allPoints() && more%6 != 0 {
 			continue
 		}
 		count.try(t, fmt.Sprintf("%d pages more", more), func(t *testing.T) {
