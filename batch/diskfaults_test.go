@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -60,7 +61,7 @@ func TestEveryStepOfTheDiskFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	faults := diskFaults()
-	chosen := func(n, which int) bool { return proof.Whole() || n%7 == 1 && which == n/7%len(faults) }
+	chosen := func(n, which int) bool { return proof.Whole() || n%23 == 1 && which == n/23%len(faults) }
 	for n := 1; n <= len(w.steps); n++ {
 		for which, fault := range faults {
 			if !chosen(n, which) || fault.err == errShort && w.steps[n-1] != "write" {
@@ -71,16 +72,27 @@ func TestEveryStepOfTheDiskFails(t *testing.T) {
 				result, err := c.night(fault.at(n))
 				c.endsTold(result, err, quiet)
 				c.nothingClear()
-				if err != nil {
-					w.ends(t, c)
-				} else if _, err := c.night(nil); err != nil { // it went on without what the disk refused, a return file say
-					t.Errorf("the next run: %v", err)
-				} else {
-					w.stillKept(c)
+				if _, again := c.night(nil); again != nil {
+					t.Fatalf("the next run: %v", again)
 				}
+				// A night that came to its end went on without what the disk refused, a return file say; one that did not
+				// may have taken the requests in another order, and so put the cards into other files.
+				if got, want := unnumbered(c.told()), unnumbered(w.want); err != nil && got != want {
+					t.Errorf("1: it ends otherwise than the undisturbed night: %s", differing(want, got))
+				}
+				w.stillKept(c)
 			})
 		}
 	}
+}
+
+var fileNumber = regexp.MustCompile(`_\d{6}\.|number \d+`)
+
+// unnumbered is what is told, but for the files that the cards are in.
+func unnumbered(told string) string {
+	lines := strings.Split(fileNumber.ReplaceAllString(told, ""), "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
 
 // endsTold wants a clean error, or a report that says what one of the night without the fault does not say.
@@ -134,6 +146,9 @@ func TestTheInboxVanishesAtAnyStage(t *testing.T) {
 	}
 	for _, point := range []string{"stage/collect", "stage/intake", "intake/looked", "intake/claiming", "intake/renamed", "stage/decide", "stage/write", "stage/send", "stage/reconcile"} {
 		for _, unreadable := range []bool{false, true} {
+			if unreadable && !strings.HasPrefix(point, "stage/") {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s unreadable %v", strings.ReplaceAll(point, "/", ":"), unreadable), func(t *testing.T) {
 				t.Parallel()
 				c := w.copyTo(t)
