@@ -2,6 +2,7 @@ package batch
 
 import (
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
+	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 )
 
@@ -187,4 +189,22 @@ func TestAWholeNewAuditChainIsFound(t *testing.T) {
 			t.Errorf("undone, and still broken: %v", err)
 		}
 	})
+}
+
+// What a process left that died while it signed the audit chain, or while it changed keys, goes with the next night.
+func TestUnfinishedHeadsAndKeysAreSwept(t *testing.T) {
+	b := newBench(t)
+	b.run()
+	left := []string{filepath.Join(b.AuditHeads(), durable.TempPrefix+"1"), b.Path("keys", durable.TempPrefix+"2")}
+	for _, path := range left {
+		if err := os.WriteFile(path, []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.run()
+	for _, path := range left {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is still there: %v", b.Relative(path), err)
+		}
+	}
 }

@@ -35,6 +35,7 @@ import (
 	"reemboss/batch/hsm/payshield"
 	"reemboss/batch/issue"
 	"reemboss/batch/ledger"
+	"reemboss/batch/ledger/sqlite"
 	"reemboss/batch/notify"
 	"reemboss/batch/report"
 	"reemboss/batch/rules"
@@ -71,9 +72,10 @@ type Night struct {
 	// ClockIsRight is a person's word that a clock which is behind the last run is right now.
 	ClockIsRight bool
 
-	commit     func(durable bool) // of the ledger; may be nil
-	chunk      int                // rows decided and committed together
-	piece      int                // rows brought under new keys together
+	ledgerOptions sqlite.Options
+
+	chunk      int // rows decided and committed together
+	piece      int // rows brought under new keys together
 	keyset     *hsm.Keyset
 	software   hsm.Backend    // nil without keys of backend software
 	cardKeys   *hsm.Route     // every card key at its place; nil until a run begins
@@ -178,7 +180,7 @@ func (n *Night) work(ctx context.Context) (*Result, error) {
 
 // places are the folders that a run, an import or a repeated report writes files into.
 func (n *Night) places() []string {
-	list := []string{n.Path("state"), n.HeldReturns()}
+	list := []string{n.Path("state"), n.HeldReturns(), n.AuditHeads(), n.Path("keys")}
 	for name := range n.Config.Bureaus {
 		list = append(list, n.Path("returns", name), n.Path("returns", name, "quarantine"))
 	}

@@ -41,8 +41,8 @@ type Options struct {
 	Disk       durable.Disk // what is written to; not the ledger, whose files are SQLite's
 	Progress   func(stage string, done, total int64)
 	Checkpoint func(point string)
-	// Commit hears of each write transaction of the ledger, before it is committed and after it is durable.
-	Commit func(durable bool)
+	// Ledger is how the ledger's file is opened.
+	Ledger sqlite.Options
 	// Dial connects to bureaus; nil: net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// UserID is the account that the process works as; nil: its effective user id.
@@ -126,8 +126,9 @@ func newNight(dir string, o Options) (*Night, error) {
 	if cfg == nil {
 		return nil, &SetupError{err}
 	}
-	n := &Night{Workspace: w, Config: cfg, Log: o.Log, Now: o.Now, Sleep: o.Sleep, Random: o.Random, Progress: o.Progress, Checkpoint: o.Checkpoint, Dial: o.Dial, commit: o.Commit,
+	n := &Night{Workspace: w, Config: cfg, Log: o.Log, Now: o.Now, Sleep: o.Sleep, Random: o.Random, Progress: o.Progress, Checkpoint: o.Checkpoint, Dial: o.Dial, ledgerOptions: o.Ledger,
 		chunk: chunkRows, piece: rekeyRows, waiting: map[string]string{}, stuck: map[string]bool{}, kept: map[int64]string{}, simulators: map[string]*bureau.Simulator{}}
+	n.ledgerOptions.Create = true
 	if n.Now == nil {
 		n.Now = time.Now
 	}
@@ -249,7 +250,7 @@ func (n *Night) openLedger(ctx context.Context, change bool) error {
 			return setup("%w", err)
 		}
 	}
-	opened, err := sqlite.Open(n.LedgerFile(), n.keyset, sqlite.Options{Create: true, Commit: n.commit})
+	opened, err := sqlite.Open(n.LedgerFile(), n.keyset, n.ledgerOptions)
 	if err != nil {
 		return fmt.Errorf("open the ledger: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -74,6 +75,89 @@ func TestSweepTakesOnlyWhatHasNoName(t *testing.T) {
 
 func TestRemoveOfWhatIsGone(t *testing.T) {
 	if err := (Files{}).Remove(filepath.Join(t.TempDir(), "nothing")); err != nil {
+		t.Error(err)
+	}
+}
+
+// counted is a disk that names its steps.
+type counted struct {
+	Machine
+	steps []string
+}
+
+func (c *counted) CreateTemp(folder, prefix string) (File, error) {
+	c.steps = append(c.steps, "create")
+	f, err := c.Machine.CreateTemp(folder, prefix)
+	return countedFile{f, c}, err
+}
+
+func (c *counted) Rename(from, to string) error {
+	c.steps = append(c.steps, "rename")
+	return c.Machine.Rename(from, to)
+}
+
+func (c *counted) SyncFolder(path string) error {
+	c.steps = append(c.steps, "sync folder")
+	return c.Machine.SyncFolder(path)
+}
+
+type countedFile struct {
+	File
+	c *counted
+}
+
+func (f countedFile) Write(p []byte) (int, error) {
+	f.c.steps = append(f.c.steps, "write")
+	return f.File.Write(p)
+}
+
+func (f countedFile) Sync() error {
+	f.c.steps = append(f.c.steps, "sync")
+	return f.File.Sync()
+}
+
+func (f countedFile) Close() error {
+	f.c.steps = append(f.c.steps, "close")
+	return f.File.Close()
+}
+
+// Bytes are durable before they have a name, and the name before anybody is told.
+func TestTheStepsOfAWriteAndTheirOrder(t *testing.T) {
+	disk := new(counted)
+	if err := (Files{Disk: disk}).Write(filepath.Join(t.TempDir(), "f"), text("one")); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"create", "write", "sync", "close", "rename", "sync folder"}; !slices.Equal(disk.steps, want) {
+		t.Errorf("the steps are %q, want %q", disk.steps, want)
+	}
+}
+
+func TestAModeOfItsOwn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := (Files{}).WriteMode(path, 0o644, text("one")); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// What is removed in a root stays in it, whatever links lie on the way.
+func TestRemoveInFollowsNoLinkOut(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	victim := filepath.Join(outside, "f")
+	if err := errors.Join(os.WriteFile(victim, nil, 0o600), os.Symlink(outside, filepath.Join(dir, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if err := (Files{}).RemoveIn(root, "link/f"); err == nil {
+		t.Error("it was followed")
+	}
+	if _, err := os.Lstat(victim); err != nil {
 		t.Error(err)
 	}
 }

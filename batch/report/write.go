@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -69,7 +70,13 @@ func writeAll(ctx context.Context, in Input) (*Reconciliation, error) {
 		name  string
 		write func(*Reconciliation, io.Writer) error
 	}{{jsonName, (*Reconciliation).writeJSON}, {pageName, (*Reconciliation).writePage}, {bookName, (*Reconciliation).writeBook}} {
-		if err := in.Files.Write(filepath.Join(in.Dir, report.name), func(w io.Writer) error { return report.write(rec, w) }); err != nil {
+		if err := in.Files.Write(filepath.Join(in.Dir, report.name), func(w io.Writer) error {
+			few := bufio.NewWriterSize(w, 64<<10) // a page is made of thousands of pieces
+			if err := report.write(rec, few); err != nil {
+				return err
+			}
+			return few.Flush()
+		}); err != nil {
 			return nil, fmt.Errorf("%s: %w", report.name, err)
 		}
 	}

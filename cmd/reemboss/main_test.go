@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"reemboss/batch"
 )
 
 // The test binary is also the program: run under the name reemboss it is
@@ -27,6 +25,8 @@ import (
 //	REEMBOSS_PAUSE_AT=point   waits at the point until the pipe on standard input is closed
 //	REEMBOSS_UID=number       becomes this account first, where the tests run as root
 //	REEMBOSS_FILE_LIMIT=size  can make no file longer than so many bytes
+//
+// Its single steps, of the disk, the ledger and the network, are counted in operations_test.go.
 //
 // A point is a name given to Night.at, for the first time that the process comes
 // there, or "name#2" for the second.
@@ -48,7 +48,13 @@ func program() {
 		fmt.Fprintln(os.Stderr, "limit the size of files:", err)
 		os.Exit(exitFault)
 	}
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, batch.Options{Checkpoint: checkpoint()}))
+	reached, end := seams()
+	code := run(os.Args[1:], os.Stdout, os.Stderr, reached)
+	if err := end(); err != nil {
+		fmt.Fprintln(os.Stderr, "name the operations:", err)
+		os.Exit(exitFault)
+	}
+	os.Exit(code)
 }
 
 // checkpoint gives what the environment asks for; nil when it asks for nothing.

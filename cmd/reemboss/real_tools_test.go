@@ -23,7 +23,7 @@ import (
 var realPackages = map[string]string{
 	"gpg": "gnupg", "gpgconf": "gnupg", "/usr/sbin/sshd": "openssh-server", "/usr/lib/openssh/sftp-server": "openssh-sftp-server", "ssh-keygen": "openssh-client",
 	"soffice": "libreoffice-calc-nogui", "/usr/bin/python3": "python3-openpyxl", "xmllint": "libxml2-utils", "openssl": "openssl", "chromium": "chromium",
-	"pdftotext": "poppler-utils",
+	"pdftotext": "poppler-utils", "strace": "strace",
 }
 
 // needReal skips a test whose counterparts are not installed; in CI it fails.

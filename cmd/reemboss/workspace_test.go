@@ -35,7 +35,8 @@ import (
 type workspace struct {
 	batch.Workspace
 	tb      testing.TB
-	program string // path of the program; "" for this test binary under the name reemboss
+	program string   // path of the program; "" for this test binary under the name reemboss
+	under   []string // what runs the program, such as strace with its arguments
 }
 
 // newWorkspace makes one with `init`. Files are complete after two milliseconds, pauses before a retry are as short.
@@ -220,7 +221,8 @@ func (w *workspace) command(env []string, args ...string) (cmd *exec.Cmd, out, c
 			w.tb.Fatal(err)
 		}
 	}
-	cmd = exec.Command(program, args...)
+	line := append(append(slices.Clone(w.under), program), args...)
+	cmd = exec.Command(line[0], line[1:]...)
 	out, complaints = new(bytes.Buffer), new(bytes.Buffer)
 	// The race detector would let every process sleep for a second at its end.
 	cmd.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), env...)

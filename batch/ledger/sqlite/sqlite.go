@@ -62,6 +62,10 @@ type Options struct {
 	Create bool
 	// WriteCache and ReadCache are the page caches of the writer and of each reader, in bytes. 0 means 64 and 16 MiB.
 	WriteCache, ReadCache int64
+	// Wait is for how long another process that writes is waited for; 0 means 30 s.
+	Wait time.Duration
+	// MaxPages limits the file, in pages of 8 KiB; 0 for no limit but the disk's.
+	MaxPages int64
 	// Commit is called before each write transaction is committed, and after it is durable. It may be nil; tests end
 	// the process there.
 	Commit func(durable bool)
@@ -69,7 +73,7 @@ type Options struct {
 
 const (
 	pageSize      = 8192
-	busyTimeout   = 30 * time.Second // for another process that writes
+	defaultWait   = 30 * time.Second
 	idleReaders   = 3
 	checkpointAt  = 4000 // pages of WAL, 32 MiB
 	defaultWrite  = 64 << 20
@@ -96,6 +100,9 @@ func Open(path string, v ledger.Vault, o Options) (*Ledger, error) {
 	if o.WriteCache == 0 {
 		o.WriteCache = defaultWrite
 	}
+	if o.Wait == 0 {
+		o.Wait = defaultWait
+	}
 	if o.ReadCache == 0 {
 		o.ReadCache = defaultRead
 	}
@@ -110,6 +117,9 @@ func Open(path string, v ledger.Vault, o Options) (*Ledger, error) {
 	if err := migrate(conn); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ledger %s: %w", path, ofTheDisk(err)), conn.Close())
 	}
+	if err := limitPages(conn, o.MaxPages); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the ledger %s: %w", path, err), conn.Close())
+	}
 	l.writer <- conn
 	return l, nil
 }
@@ -120,6 +130,13 @@ func ofTheDisk(err error) error {
 		return fmt.Errorf("%w; look at the disk: it is full or broken", err)
 	}
 	return err
+}
+
+func limitPages(conn *sqlite.Conn, most int64) error {
+	if most == 0 {
+		return nil
+	}
+	return sqlitex.ExecuteTransient(conn, fmt.Sprintf("PRAGMA max_page_count = %d", most), nil)
 }
 
 // prepareFile sees to it that the file exists and is ours alone before SQLite
@@ -160,7 +177,7 @@ func (l *Ledger) connect(cache int64, queryOnly bool) (*sqlite.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn.SetBusyTimeout(busyTimeout)
+	conn.SetBusyTimeout(l.options.Wait)
 	for _, pragma := range []string{
 		fmt.Sprintf("page_size = %d", pageSize),
 		"journal_mode = WAL",

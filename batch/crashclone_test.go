@@ -1,0 +1,44 @@
+package batch
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+)
+
+// A machine may lose its power before any step of the disk, and with it every byte and every name that was not synced
+// by then: the next night goes on from what is left, and ends like any other. At every second point the names are
+// there and only bytes are lost, as after a file system wrote its journal and not the data.
+//
+// One night is worked, and copied at each point as the crash would leave it. Without the sync of a file, or of a
+// folder, something that the ledger counts on is missing in some copy.
+func TestEveryCrashWithUnsyncedWritesLost(t *testing.T) {
+	count := &points{What: "power losses"}
+	count.tell(t)
+	w := prepareNight(t)
+	t.Logf("%d steps of the disk", len(w.steps))
+	every := 10
+	if allPoints() {
+		every = 1
+	}
+	worked, clones := w.copyTo(t), t.TempDir()
+	disk := &watchedDisk{journal: newJournal()}
+	taken := map[int]string{}
+	disk.before = func(step int) error {
+		if step%every != 1%every {
+			return nil
+		}
+		taken[step] = filepath.Join(clones, fmt.Sprint(step))
+		return disk.journal.clone(worked.Dir, taken[step], step/every%2 == 1)
+	}
+	if _, err := worked.night(disk); err != nil {
+		t.Fatal(err)
+	}
+	for step, place := range taken {
+		count.try(t, fmt.Sprintf("%d: %s", step, disk.names[step-1]), func(t *testing.T) {
+			c := *w
+			c.bench = &bench{T: t, Workspace: Workspace{Dir: place}, now: w.now}
+			w.ends(t, &c)
+		})
+	}
+}

@@ -1,0 +1,163 @@
+package batch
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	sqliteledger "reemboss/batch/ledger/sqlite"
+)
+
+// The driver of the ledger has no seam for single reads and writes. What can be made to fail from outside is: the lock,
+// the room in the file, and (cmd/reemboss: the tests with strace) the system calls.
+
+// with works a night on a ledger that is opened otherwise.
+func (w *wholeNight) with(o sqliteledger.Options, checkpoint func(string)) (*Result, error) {
+	n, err := Open(w.Context(), w.Dir, Options{Lock: true, Log: zerolog.Nop(), Now: func() time.Time { return w.now }, Ledger: o, Checkpoint: checkpoint})
+	if err != nil {
+		return nil, err
+	}
+	result, err := n.Run(w.Context())
+	_ = n.Close() // of a ledger that another one has locked it may fail
+	return result, err
+}
+
+// pointsOf are the checkpoints of the undisturbed night.
+func (w *wholeNight) pointsOf(t *testing.T) (names []string) {
+	t.Helper()
+	if _, err := w.copyTo(t).with(sqliteledger.Options{}, func(point string) { names = append(names, point) }); err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// otherWriter begins a transaction in the ledger as another process would, and gives its end.
+func (w *wholeNight) otherWriter(t *testing.T) (release func()) {
+	t.Helper()
+	conn, err := sqlite.OpenConn(w.LedgerFile(), sqlite.OpenReadWrite)
+	if err == nil {
+		err = sqlitex.ExecuteTransient(conn, "BEGIN IMMEDIATE", nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := sqlitex.ExecuteTransient(conn, "ROLLBACK", nil); err != nil {
+			t.Error(err)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// SQLITE_BUSY: another process writes the ledger from any point on and does not end. The night ends with an error that
+// says so, and the next one goes on.
+func TestTheLedgerIsLockedByAnotherFromAnyPoint(t *testing.T) {
+	count := &points{What: "fault points"}
+	count.tell(t)
+	w := prepareNight(t)
+	for i, point := range w.pointsOf(t) {
+		if !allPoints() && i%12 != 0 {
+			continue
+		}
+		count.try(t, fmt.Sprintf("%d %s", i, point), func(t *testing.T) {
+			c := w.copyTo(t)
+			passed, release := 0, func() {}
+			_, err := c.with(sqliteledger.Options{Wait: time.Millisecond}, func(string) {
+				if passed++; passed == i+1 {
+					release = c.otherWriter(t)
+				}
+			})
+			release()
+			if err != nil && !strings.Contains(err.Error(), "locked") {
+				t.Errorf("it does not say that the ledger is locked: %v", err)
+			}
+			if err == nil && passed > i+8 { // it wrote nothing more after the last few points
+				t.Error("it came to its end on a ledger that another one had locked")
+			}
+			w.ends(t, c)
+		})
+	}
+}
+
+// One that has the ledger for a moment is waited for.
+func TestAnotherWriterIsWaitedFor(t *testing.T) {
+	w := prepareNight(t)
+	c := w.copyTo(t)
+	released := make(chan struct{})
+	result, err := c.with(sqliteledger.Options{}, func(point string) {
+		if point == "stage/write" {
+			release := c.otherWriter(t)
+			time.AfterFunc(20*time.Millisecond, func() {
+				release()
+				close(released)
+			})
+		}
+	})
+	<-released
+	if err != nil || result.Exit != w.exit {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	w.keptBy(c)
+}
+
+// SQLITE_FULL: the ledger may grow by so many pages and no more. Whatever it was that had no room, nothing of it is
+// there, the night says so and ends; with room again the next one goes on.
+func TestTheLedgerIsFullAfterAnyPage(t *testing.T) {
+	count := &points{What: "fault points"}
+	count.tell(t)
+	w := prepareNight(t)
+	has := w.pages(t)
+	after := w.copyTo(t)
+	if _, err := after.night(nil); err != nil {
+		t.Fatal(err)
+	}
+	grows := after.pages(t) - has
+	t.Logf("the ledger has %d pages, the night adds %d", has, grows)
+	if grows < 3 {
+		t.Fatal("the night needs no room")
+	}
+	for more := range grows {
+		if !allPoints() && more%4 != 0 {
+			continue
+		}
+		count.try(t, fmt.Sprintf("%d pages more", more), func(t *testing.T) {
+			c := w.copyTo(t)
+			_, err := c.with(sqliteledger.Options{MaxPages: has + more}, nil)
+			if err == nil || !strings.Contains(err.Error(), "full") {
+				t.Errorf("it does not say that the ledger is full: %v", err)
+			}
+			c.nothingClear()
+			w.ends(t, c)
+		})
+	}
+}
+
+// pages is how many the ledger's file has, once its log is brought in.
+func (w *wholeNight) pages(t *testing.T) (count int64) {
+	t.Helper()
+	conn, err := sqlite.OpenConn(w.LedgerFile(), sqlite.OpenReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sqlitex.ExecuteTransient(conn, "PRAGMA wal_checkpoint(TRUNCATE)", nil); err != nil {
+		t.Fatal(err)
+	}
+	err = sqlitex.ExecuteTransient(conn, "PRAGMA page_count", &sqlitex.ExecOptions{ResultFunc: func(s *sqlite.Stmt) error {
+		count = s.ColumnInt64(0)
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return count
+}
