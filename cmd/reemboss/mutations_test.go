@@ -128,6 +128,8 @@ func (m *mutation) caught(t *testing.T) error {
 		return fmt.Errorf("%s passes although the protocol is broken", m.Test)
 	case !strings.Contains(broken, "--- FAIL: "+topLevel(m.Test)):
 		return fmt.Errorf("%s did not fail, something else did: %w\n%s", m.Test, err, broken)
+	case strings.Contains(broken, "panic:"):
+		return fmt.Errorf("%s does not judge, it dies:\n%s", m.Test, broken)
 	case !regexp.MustCompile(m.Says).MatchString(broken):
 		return fmt.Errorf("%s fails and does not say %q:\n%s", m.Test, m.Says, broken)
 	}
