@@ -63,7 +63,7 @@ func TestTheLedgerIsLockedByAnotherFromAnyPoint(t *testing.T) {
 	count := proof.Of(t, "fault points")
 	w := prepareNight(t)
 	for i, point := range w.pointsOf(t) {
-		if !proof.Whole() && i%30 != 0 {
+		if !proof.Whole() && i%30 != 26 {
 			continue
 		}
 		count.Try(t, fmt.Sprintf("%d %s", i, point), func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestTheLedgerIsLockedByAnotherFromAnyPoint(t *testing.T) {
 			if err == nil && passed > i+8 { // it wrote nothing more after the last few points
 				t.Error("it came to its end on a ledger that another one had locked")
 			}
-			w.ends(t, c)
+			w.endsAlike(t, c, true)
 		})
 	}
 }
@@ -133,7 +133,7 @@ func TestTheLedgerIsFullAfterAnyPage(t *testing.T) {
 				t.Errorf("it does not say that the ledger is full: %v", err)
 			}
 			c.nothingClear()
-			w.ends(t, c)
+			w.endsAlike(t, c, true)
 		})
 	}
 }
