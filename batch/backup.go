@@ -182,7 +182,7 @@ func (n *Night) backup(ctx context.Context, path string) (*BackupTold, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := printable(filepath.Base(path))
+	name := n.wrote(ctx, filepath.Base(path))
 	n.at("backup/begin")
 	if err := n.Ledger.Append(ctx, n.entry("ledger.backup", name, "")); err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"reemboss/batch/config"
 	"reemboss/batch/ledger"
 	"reemboss/batch/ledger/sqlite"
+	"reemboss/formats/iso"
 )
 
 // A restore puts the ledger of a backup in the place of the present one. What
@@ -69,15 +70,23 @@ type SkipTold struct {
 	Last    int64  `json:"last"`
 }
 
+// told says that the person has said all the numbers.
+func (r RestoreRequest) told() bool {
+	return r.Sequences != nil && r.Cards != nil && r.PSNs != nil && r.Runs != nil
+}
+
 // Restore puts a backup back. It holds the workspace's lock and wants the ledger
 // for itself. After a crash at any point the ledger is the old one or the new
 // one, and the command can be given again. Errors: [SetupError] (nothing was
 // changed: the file is not a backup of this workspace, is damaged, or was made
 // by a newer program; a number was not said), [ErrLocked], [ErrLooked].
 func Restore(ctx context.Context, dir string, o Options, r RestoreRequest) (*RestoreTold, error) {
-	if err := given(r.Reason); err != nil {
-		return nil, err
+	if r.told() { // else it is asked for with the numbers
+		if err := given(r.Reason); err != nil {
+			return nil, err
+		}
 	}
+	r.Reason = iso.MaskLikely(printable(r.Reason)) // no index says yet what is a card number
 	n, err := openOwn(ctx, dir, o)
 	if err != nil {
 		return nil, err
@@ -235,7 +244,7 @@ func (n *Night) makeReady(ctx context.Context, l *sqlite.Ledger, list *backupLis
 	if err := n.intakeBy(ctx, l, &restoration, told); err != nil {
 		return nil, none, err
 	}
-	restoration.Entry = n.entry("ledger.restored", printable(filepath.Base(r.File)), n.restoredDetail(list, present, skip, r.Reason))
+	restoration.Entry = n.entry("ledger.restored", iso.MaskLikely(printable(filepath.Base(r.File))), n.restoredDetail(list, present, skip, r.Reason))
 	n.at("restore/begin")
 	if _, err := l.Restore(ctx, restoration); err != nil {
 		return nil, none, err

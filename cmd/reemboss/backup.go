@@ -40,7 +40,7 @@ type restoreCommand struct {
 	SkipCards     *int64 `help:"By how much card ids and the numbers of each PAN range skip ahead." placeholder:"N"`
 	SkipPSNs      *int64 `name:"skip-psns" help:"How many sequence numbers (PSN) each card number passes over." placeholder:"N"`
 	SkipRuns      *int64 `help:"By how much the numbers of runs skip ahead." placeholder:"N"`
-	Reason        string `help:"Why; it is kept in the audit log." required:""`
+	Reason        string `help:"Why; it is kept in the audit log."`
 	JSON          bool   `help:"Print what was done as JSON."`
 }
 
