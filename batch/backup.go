@@ -20,6 +20,7 @@ import (
 	"reemboss/batch/config"
 	"reemboss/batch/ledger/sqlite"
 	"reemboss/bureau"
+	"reemboss/formats/iso"
 )
 
 // A backup is what the workspace remembers, as it was at one moment: a copy of
@@ -194,7 +195,7 @@ func (n *Night) backup(ctx context.Context, path string) (*BackupTold, error) {
 		return nil, n.backupFailed(ctx, name, err)
 	}
 	n.at("backup/copied")
-	told := &BackupTold{Name: path, MadeAt: list.MadeAt, Cards: list.Cards, Entries: list.Audit.Seq, OpenRun: list.OpenRun, Counters: list.Counters}
+	told := &BackupTold{Name: iso.MaskLikely(path), MadeAt: list.MadeAt, Cards: list.Cards, Entries: list.Audit.Seq, OpenRun: list.OpenRun, Counters: list.Counters}
 	for _, key := range keys {
 		told.SealedTo = append(told.SealedTo, key.Fingerprint())
 	}

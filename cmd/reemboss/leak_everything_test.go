@@ -276,6 +276,15 @@ func (s *spoken) allTheOthers(requests map[string][]byte) {
 	}
 	s.say(anyhow, "cards", "import", path)
 	s.say(anyhow, "cards", "import", "--json", path, filepath.Join(copies, pan))
+	skip := []string{"--skip-sequences", "3", "--skip-cards", "4", "--skip-psns", "2", "--skip-runs", "1", "--reason", "disk of " + pan}
+	for i, json := range [][]string{nil, {"--json"}} {
+		inside, outside := s.Path("returns", fmt.Sprintf("%d.backup", i)), filepath.Join(copies, fmt.Sprintf("%s-%d.backup", pan, i))
+		s.say(fine, append([]string{"backup", inside}, json...)...)
+		s.say(fine, append([]string{"backup", outside}, json...)...)
+		s.say(anyhow, append([]string{"restore", outside}, json...)...)
+		s.say(complete, append(append([]string{"restore", outside}, skip...), json...)...)
+	}
+	s.say(anyhow, "run", "--json")
 	s.wordsAreNumbers(pan)
 	s.demonstration()
 }
