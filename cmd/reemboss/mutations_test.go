@@ -204,6 +204,26 @@ func topLevel(test string) string {
 	return name
 }
 
+// The page on reliability names tests that exist.
+func TestReliabilityNamesItsTests(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repository, "docs", "reliability.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proven, _, _ := strings.Cut(string(text), "## Mutations")
+	named := 0
+	for _, of := range regexp.MustCompile("`((?:cmd|batch|bureau|formats)[a-z/]*)`: ((?:`\\w+`(?:, )?)+)").FindAllStringSubmatch(proven, -1) {
+		for _, name := range regexp.MustCompile(`\w+`).FindAllString(of[2], -1) {
+			if named++; !slices.Contains(testsOf(t, of[1]), "Test"+name) {
+				t.Errorf("%s has no Test%s", of[1], name)
+			}
+		}
+	}
+	if named < 25 {
+		t.Errorf("only %d tests are named", named)
+	}
+}
+
 // testsOf are the tests of a package by their names.
 func testsOf(t *testing.T, folder string) (names []string) {
 	t.Helper()
