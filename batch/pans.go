@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 
+	"reemboss/batch/ledger"
 	"reemboss/bureau"
 	"reemboss/formats/iso"
 )
@@ -193,4 +194,43 @@ func (n *Night) masker(ctx context.Context) func(string) string {
 func (n *Night) knownIn(ctx context.Context) func(string) bool {
 	mask := n.masker(ctx)
 	return func(text string) bool { return mask(text) != text }
+}
+
+// panScan asks the index about everything that could be a card number, many at a time.
+type panScan struct {
+	registry ledger.Registry
+	ours     func(iso.PAN) bool
+	pending  []iso.PAN
+	found    bool
+}
+
+func (s *panScan) cells(ctx context.Context, cells []string) error {
+	if s.found {
+		return nil
+	}
+	for _, cell := range cells {
+		for _, span := range iso.FindPANs(cell) {
+			s.found = s.found || s.ours(span.PAN)
+			s.pending = append(s.pending, span.PAN)
+		}
+	}
+	if len(s.pending) < 1000 {
+		return nil
+	}
+	return s.settle(ctx)
+}
+
+func (s *panScan) settle(ctx context.Context) error {
+	if s.found || len(s.pending) == 0 {
+		return nil
+	}
+	known, err := s.registry.KnownPANs(ctx, s.pending)
+	if err != nil {
+		return err
+	}
+	s.pending = s.pending[:0]
+	for _, k := range known {
+		s.found = s.found || k
+	}
+	return nil
 }
