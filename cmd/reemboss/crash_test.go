@@ -284,13 +284,13 @@ func (w *workspace) nothingClear(cards []made) {
 func (c *crashes) changesNothingMore(w *workspace) {
 	w.tb.Helper()
 	folders := []string{"simulator", "outbox", "done", "refused", "returns", "inbox", "keys"}
-	before, marks := w.files(folders...), w.read("state", "marks.json")
+	before, marks := w.files(folders...), w.given()
 	r := w.meetsBureaus(w.tb.(*testing.T))
 	if r.exit != c.exit {
 		w.tb.Errorf("6: run again: exit %d\n%s", r.exit, r.stderr)
 	}
 	sameFiles(w.tb, "6: a finished night, run again", before, w.files(folders...))
-	if !bytes.Equal(marks, w.read("state", "marks.json")) {
+	if !maps.Equal(marks, w.given()) {
 		w.tb.Error("6: a finished night, run again, moved the high-water marks")
 	}
 }
