@@ -271,6 +271,9 @@ func (n *Night) openLedger(ctx context.Context, change bool) error {
 	if err := n.marks.check(ctx, n.Ledger); err != nil {
 		return err
 	}
+	if err := n.forgotten(ctx); err != nil {
+		return err
+	}
 	for name, r := range n.Config.Ranges {
 		if err := n.Ledger.EnsureRange(ctx, rangeParams(name, r)); err != nil {
 			if errors.Is(err, ledger.ErrRangeChanged) {
