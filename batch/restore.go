@@ -113,12 +113,19 @@ func (w Workspace) restoringIn() string { return filepath.Join(w.Backups(), "res
 
 func (n *Night) restore(ctx context.Context, r RestoreRequest) (*RestoreTold, error) {
 	folder := n.restoringIn()
+	var err error
+	n.marks, err = readMarks(n.MarksFile(), n.Files)
+	if errors.Is(err, errMarksDamaged) { // they are set aside; without them a person says more
+		n.marks, err = &marks{path: n.MarksFile(), files: n.Files, high: map[string]int64{}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := n.endCutRestore(ctx); err != nil {
+		return nil, fmt.Errorf("end the restore that was cut: %w", err)
+	}
 	if err := errors.Join(n.Files.RemoveAll(folder), n.Files.MkdirAll(folder)); err != nil {
 		return nil, fmt.Errorf("make the folder of the restore: %w", err)
-	}
-	var err error
-	if n.marks, err = readMarks(n.MarksFile(), n.Files); err != nil {
-		return nil, err
 	}
 	list, err := n.unpack(ctx, r.File, folder)
 	if err != nil {

@@ -144,6 +144,24 @@ func (n *Night) endRestore(ctx context.Context) error {
 	return n.Files.RemoveAll(n.restoringIn())
 }
 
+// endCutRestore ends an earlier restore whose ledger is in its place, before another one clears what it left: the signed
+// heads of that ledger lie there alone. Where the ledger is the old one or cannot be read there is nothing to end.
+func (n *Night) endCutRestore(ctx context.Context) (err error) {
+	if n.marks.restoring == nil {
+		return nil
+	}
+	l, err := sqlite.Open(n.LedgerFile(), n.keyset, sqlite.Options{})
+	if err != nil {
+		return nil
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if _, err := l.AuditAt(ctx, n.marks.restoring.Seq); err != nil {
+		return nil
+	}
+	n.Ledger = l
+	return n.endRestore(ctx)
+}
+
 // placeHeads makes state/audit/ what the restored chain was signed with: heads that the backup does not have are of lost
 // nights and move aside.
 func (n *Night) placeHeads(aside string) error {
