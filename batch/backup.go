@@ -246,6 +246,9 @@ func (n *Night) copyParts(ctx context.Context, marks []byte) (*backupList, error
 	if err != nil {
 		return nil, err
 	}
+	if err := n.restorable(ctx, copied, filepath.Join(folder, partHeads)); err != nil {
+		return nil, err
+	}
 	if err := n.writeWhole(filepath.Join(folder, partMarks), marks); err != nil {
 		return nil, err
 	}
@@ -333,6 +336,20 @@ func (n *Night) describe(ctx context.Context, path string, list *backupList) (er
 		list.OpenRun = runs[0].ID
 	}
 	return err
+}
+
+// restorable holds the copy against the copied heads as a restore will: one that it would refuse is no backup, and that is
+// said while there is something to mend.
+func (n *Night) restorable(ctx context.Context, path, heads string) (err error) {
+	copied, err := sqlite.Open(path, n.keyset, sqlite.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, copied.Close()) }()
+	if _, err := n.verifyAudit(ctx, copied, heads); err != nil {
+		return setup("no backup was made, for a restore would refuse it: %w; see reemboss audit verify, and put back into state/audit/ what is missing there", err)
+	}
+	return nil
 }
 
 // sealBackup streams the parts into the sealed file.
