@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-
-	"reemboss/batch/ledger"
 )
 
 // What a restore asks a person: by how much numbers skip ahead. The disk knows
@@ -23,10 +21,11 @@ type lostSince struct {
 	days   int64 // from the backup to now, begun ones counted
 }
 
-// since holds the backup against the disk. Marks as old as the backup, or older, say nothing of what came after.
+// since holds the backup against the disk. Marks as old as the backup, or older, say nothing of what came after;
+// nor does a ledger without its marks: nobody can tell whether it is the newest one.
 func (n *Night) since(list *backupList, present presentLedger) lostSince {
 	newest := max(n.marks.audit.Seq, present.head.Seq)
-	s := lostSince{marked: newest > list.Audit.Seq || n.marks.audit == (ledger.Chain{Seq: list.Audit.Seq, Hash: list.Audit.Hash}), went: newest > list.Audit.Seq,
+	s := lostSince{marked: n.marks.there && newest > list.Audit.Seq, went: newest > list.Audit.Seq,
 		days: int64(math.Ceil(n.Now().Sub(list.MadeAt).Hours() / 24))}
 	s.runs = max(0, max(n.marks.high["runs"], present.counters["runs"])-list.Counters["runs"])
 	if list.OpenRun != "" { // it may have gone on
@@ -82,7 +81,7 @@ func (n *Night) ask(r RestoreRequest, list *backupList, backup, lowest map[strin
 	if since.marked {
 		fmt.Fprintf(&out, "\nThe marks of this disk are newer than the backup. If it is the disk of the last run, they know every number that left the house; each restore goes on after them.\n")
 	} else {
-		fmt.Fprintf(&out, "\nThis disk knows nothing newer than the backup. Ask every bureau for its last number; what follows is twice what %d days would have taken at the pace until then.\n", since.days)
+		fmt.Fprintf(&out, "\nThis disk has no marks that are newer than the backup. Ask every bureau for its last number; what follows is twice what %d days would have taken at the pace until then.\n", since.days)
 	}
 	fmt.Fprintf(&out, "Numbers that are skipped are lost; numbers that are given twice are a card embossed twice. When in doubt, say more.\n\n")
 	fmt.Fprintf(&out, "  reemboss restore %s --skip-sequences %d --skip-cards %d --skip-psns %d --skip-runs %d --reason \"…\"\n", r.File, s.Sequences, s.Cards, s.PSNs, s.Runs)
