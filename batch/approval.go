@@ -192,6 +192,15 @@ func (n *Night) judgeApproval(ctx context.Context, f ledger.RequestFile, content
 	case !strings.EqualFold(a.digest, h.Digest):
 		return a, h, refuseWith(rules.ReferenceConflict, "The approval is for other cards than those of %s: its digest is not the one that reemboss status shows.", h.Name)
 	}
+	if h.Restored {
+		restorations, err := n.Ledger.Restorations(ctx)
+		if err != nil {
+			return a, h, err
+		}
+		if len(restorations) > 0 && by.at.Before(restorations[len(restorations)-1].At) {
+			return a, h, refuseWith(rules.ReferenceConflict, "The approval was signed before the ledger was restored, and a night since then may have made the cards of %s. Ask %s whether it has them; if not, sign it again.", h.Name, h.Bureau)
+		}
+	}
 	err = n.mayApprove(ctx, h, by.person)
 	var not *notPermitted
 	if errors.As(err, &not) {

@@ -179,7 +179,8 @@ func (n *Night) CancelHold(ctx context.Context, name, reason string) (int64, err
 // it is made again, its cards stay what the orders made them and count as sent
 // from now on. It gives how many orders it had.
 func (n *Night) ResolveHold(ctx context.Context, name, reason string) (int64, error) {
-	if err := given(reason); err != nil {
+	reason, err := n.reasoned(ctx, reason)
+	if err != nil {
 		return 0, err
 	}
 	h, err := n.findHold(ctx, name)
