@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -201,8 +202,19 @@ func (n *Night) importFrom(ctx context.Context, source, name, place string, seal
 		return s, err
 	}
 	i := &importing{n: n, summary: s, entry: n.entry("cards.stored", name, "")}
+	restorations, err := n.Ledger.Restorations(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, r := range restorations {
+		for _, skipped := range r.Skipped {
+			if skipped.Counter == cardIDCounter {
+				i.passed = append(i.passed, skipped)
+			}
+		}
+	}
 	s.Result = place + ".result.csv"
-	err := n.Files.Write(s.Result, func(w io.Writer) error {
+	err = n.Files.Write(s.Result, func(w io.Writer) error {
 		i.answers = csv.NewWriter(w)
 		if err := i.answers.Write([]string{"sheet", "row", "card_id", "outcome", "code", "message"}); err != nil {
 			return err
@@ -259,6 +271,7 @@ type importing struct {
 	answers *csv.Writer
 	refused *sealedRows
 	rows    []extract.Row
+	passed  []ledger.Skipped // new card ids that restorations passed over
 }
 
 func (i *importing) work(ctx context.Context, source, place string, sealed bool) error {
@@ -384,10 +397,15 @@ func (i *importing) check(row *extract.Row, have *ledger.Known) importAnswer {
 	if _, ok := n.Config.Products[row.Card.Product]; !ok {
 		return refusedRow("card_validation_error", fmt.Sprintf("The configuration has no product %q; correct the extract or configure the product.", limit(maskAll(row.Card.Product), 40)))
 	}
-	if ids := n.Config.NewCardIDs; have == nil && row.Card.ID >= ids.From && row.Card.ID <= ids.To {
+	if ids := n.Config.NewCardIDs; have == nil && row.Card.ID >= ids.From && row.Card.ID <= ids.To && !i.ofLostNight(row.Card.ID-ids.From+1) {
 		return refusedRow("card_id_invalid", "The card id lies in new_card_ids, the range that we give to new cards, and we made no such card; correct the id or the range.")
 	}
 	return importAnswer{}
+}
+
+// ofLostNight says that a new card's number in its range may be of a night that the ledger does not know.
+func (i *importing) ofLostNight(number int64) bool {
+	return slices.ContainsFunc(i.passed, func(s ledger.Skipped) bool { return s.First <= number && number <= s.Last })
 }
 
 // maskAll hides everything that could be a card number: of an extract's the index may not know them yet.
