@@ -121,6 +121,21 @@ var restorePromises = []promise{
 		d.same("last", last, psns[len(psns)-1])
 		d.same("all", last+1, len(psns))
 	}},
+	{"a number that comes first after a restoration passes over the PSNs too, unless its card began later", func(d *desk) {
+		_, err := d.Restore(d.ctx, restoration(func(r *ledger.Restoration) { r.PSNs = 2 }))
+		d.must(err)
+		old, young := TestCard(1), TestCard(2)
+		young.StartDate = start.Add(3 * day)
+		for range 2 { // an extract that comes again adds nothing
+			d.cards(old, young)
+		}
+		psns, err := d.PSNs(d.ctx, old.PAN)
+		d.must(err)
+		d.same("old", old.PSN+2, psns[len(psns)-1])
+		psns, err = d.PSNs(d.ctx, young.PAN)
+		d.must(err)
+		d.same("young", []int{young.PSN}, psns)
+	}},
 	{"doubtful request files stay open, done ones do not", func(d *desk) {
 		r := d.begin()
 		doubtful, done := d.file(r, "a.csv"), d.file(r, "b.csv")

@@ -191,13 +191,28 @@ func (l *Ledger) StoreCards(ctx context.Context, cards []ledger.CardWrite, entry
 		if err != nil {
 			return err
 		}
+		restored, err := one(conn, "SELECT 1 FROM restorations WHERE psns > 0 LIMIT 1", nil, func(*row) {})
+		if err != nil {
+			return err
+		}
 		for i := range cards {
 			problems[i] = nil
+			stored := true
+			if restored {
+				if stored, err = one(conn, "SELECT 1 FROM cards WHERE id = ?", []any{cards[i].Card.ID}, func(*row) {}); err != nil {
+					return err
+				}
+			}
 			if err := w.write(&cards[i].Card, cards[i].Decided, cards[i].At); errors.Is(err, ledger.ErrPANTaken) {
 				problems[i] = fmt.Errorf("card %d: %w", cards[i].Card.ID, err)
 				continue
 			} else if err != nil {
 				return err
+			}
+			if !stored {
+				if err := skipPSNsOf(conn, &cards[i].Card); err != nil {
+					return err
+				}
 			}
 			if cards[i].Activated {
 				if err := closeShipment(conn, cards[i].Card.ID, ledger.Activated, cards[i].At, now); err != nil {

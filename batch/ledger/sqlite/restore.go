@@ -9,6 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"reemboss/batch/ledger"
+	"reemboss/formats/extract"
 )
 
 // exitStopped is the exit code of a run that ended before its end (files.md).
@@ -71,6 +72,14 @@ func skipPSNs(conn *sqlite.Conn, r *ledger.Restoration, _ int64) error {
 	}
 	_, err := exec(conn, `INSERT INTO skipped_psns (card_id, psn, skip) SELECT id, psn, ? FROM cards WHERE pan_index IS NOT NULL
 		ON CONFLICT (card_id) DO UPDATE SET psn = max(skipped_psns.psn + skipped_psns.skip, excluded.psn), skip = excluded.skip`, r.PSNs)
+	return err
+}
+
+// skipPSNsOf notes for a card that comes first after restorations which PSNs its number must not get: a lost night may
+// have known it and reissued it. One that began after them, no lost night knew.
+func skipPSNsOf(conn *sqlite.Conn, c *extract.Card) error {
+	_, err := exec(conn, `INSERT INTO skipped_psns (card_id, psn, skip) SELECT ?1, ?2, sum(psns) FROM restorations WHERE ?3 IS NULL OR at >= ?3 HAVING sum(psns) > 0
+		ON CONFLICT (card_id) DO NOTHING`, c.ID, int64(c.PSN), c.StartDate)
 	return err
 }
 
