@@ -57,6 +57,7 @@ func (n *Night) reconcile(ctx context.Context) (*Result, error) {
 		return nil, fmt.Errorf("finish the run: %w", err)
 	}
 	n.at("reconcile/finished")
+	ctx = context.WithoutCancel(ctx) // the night is over: who stops it now still learns how it ended
 	if err := n.marks.raise(ctx, n.Ledger); err != nil {
 		return nil, err
 	}

@@ -264,7 +264,7 @@ func TestFilesWithoutRights(t *testing.T) {
 	if err := os.Chmod(n.Inbox(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if r := n.asNobody("run"); r.exit != exitUsage || !bytes.Contains(r.stderr, []byte("inbox/cards: permission denied")) {
+	if r := n.asNobody("run"); r.exit != exitUsage || !bytes.Contains(r.stderr, []byte("inbox/cards")) || !bytes.Contains(r.stderr, []byte("permission denied")) {
 		t.Errorf("a closed inbox: exit %d\n%s", r.exit, r.stderr)
 	}
 	if err := os.Chmod(n.Inbox(), 0o700); err != nil {
