@@ -62,6 +62,7 @@ func (c *resolveCommand) hold(s *session) (done bool, err error) {
 		return true, printJSON(s.out, map[string]any{"name": c.File, "sequence": 0, "state": ledger.HoldCancelled, "made": orders})
 	}
 	fmt.Fprintf(s.out, "%s is settled; its %d cards were made by a lost night, are not made again, and count as sent\n", c.File, orders)
+	fmt.Fprintln(s.out, "No later file to the card system or with PINs will have them; ask both whether they got them from that night.")
 	return true, nil
 }
 
