@@ -95,8 +95,11 @@ func (n *Night) setLedgerAside(folder string) (there bool, err error) {
 	if _, err := os.Lstat(n.LedgerFile()); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	if err := sqlite.Fold(n.LedgerFile()); errors.Is(err, sqlite.ErrInUse) {
+	switch err := sqlite.Fold(n.LedgerFile()); {
+	case errors.Is(err, sqlite.ErrInUse):
 		return false, ErrLooked
+	case err != nil && !errors.Is(err, sqlite.ErrNotLedger) && !errors.Is(err, sqlite.ErrDamaged): // its WAL may hold the newest transactions
+		return false, fmt.Errorf("%w; mend that, or move %s with its -wal and -shm away yourself, and give the command again", err, n.Relative(n.LedgerFile()))
 	}
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
 		from := n.LedgerFile() + suffix

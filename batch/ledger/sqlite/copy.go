@@ -81,7 +81,8 @@ func (l *Ledger) CheckIntegrity(ctx context.Context) error {
 
 // Fold brings what is in the WAL of a ledger that nobody has open into its
 // file, durably, and removes the WAL: after it the file alone is the ledger. One
-// that somebody has open is [ErrInUse], and stays as it is.
+// that somebody has open is [ErrInUse], one with broken pages [ErrDamaged], what is
+// no ledger [ErrNotLedger]; each stays as it is.
 func Fold(path string) error {
 	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
 	if err != nil {
@@ -99,6 +100,8 @@ func Fold(path string) error {
 		err = ErrInUse
 	case sqlite.ErrCode(err).ToPrimary() == sqlite.ResultNotADB:
 		err = ErrNotLedger
+	case sqlite.ErrCode(err).ToPrimary() == sqlite.ResultCorrupt:
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if err := errors.Join(err, conn.Close()); err != nil {
 		return fmt.Errorf("fold the ledger %s: %w", path, err)
