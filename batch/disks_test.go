@@ -71,6 +71,13 @@ func (d *watchedDisk) Link(from, to string) error {
 	}))
 }
 
+func (d *watchedDisk) RenameNew(from, to string) error {
+	return failed("rename", to, d.step("rename to the new "+filepath.Base(to), func() error {
+		d.journal.rename(from, to)
+		return durable.Machine{}.RenameNew(from, to)
+	}))
+}
+
 func (d *watchedDisk) Remove(path string) error {
 	return failed("remove", path, d.step("remove "+filepath.Base(path), func() error {
 		d.journal.remove(path)

@@ -19,6 +19,9 @@ type Disk interface {
 	Rename(from, to string) error
 	// Link gives a file a second name, which must be free (fs.ErrExist).
 	Link(from, to string) error
+	// RenameNew is Rename to a name that must be free (fs.ErrExist), for file systems without second names; not every
+	// machine and file system has it (errors.ErrUnsupported).
+	RenameNew(from, to string) error
 	// Remove deletes a file or an empty folder.
 	Remove(path string) error
 	// RemoveIn is Remove of a slash-separated path of root; no link on the way leads out of it.

@@ -55,11 +55,20 @@ func (f Files) Create(path string, fill func(io.Writer) error) error {
 // CreateMode is [Files.Create] with a mode of its own.
 func (f Files) CreateMode(path string, mode fs.FileMode, fill func(io.Writer) error) error {
 	return f.write(path, mode, fill, func(temp, path string) error {
-		if err := f.disk().Link(temp, path); err != nil {
+		err := f.disk().Link(temp, path)
+		if noLinks(err) {
+			return f.disk().RenameNew(temp, path)
+		}
+		if err != nil {
 			return err
 		}
 		return f.disk().Remove(temp)
 	})
+}
+
+// noLinks: the file system has no second names (FAT, many network shares).
+func noLinks(err error) bool {
+	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPERM)
 }
 
 func (f Files) write(path string, mode fs.FileMode, fill func(io.Writer) error, publish func(temp, path string) error) (err error) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 )
 
@@ -48,13 +49,28 @@ func TestWriteIsWholeOrNotThere(t *testing.T) {
 }
 
 func TestCreateNeverReplaces(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "f")
-	if err := (Files{}).Create(path, text("one")); err != nil {
-		t.Fatal(err)
+	for name, disk := range map[string]Disk{"with links": Machine{}, "without links": withoutLinks{}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "f")
+			if err := (Files{disk}).Create(path, text("one")); err != nil {
+				t.Fatal(err)
+			}
+			if err := (Files{disk}).Create(path, text("two")); !errors.Is(err, fs.ErrExist) || read(t, path) != "one" {
+				t.Errorf("Create over a file: %v, content %q", err, read(t, path))
+			}
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+				t.Errorf("%d files are left, %v", len(entries), err)
+			}
+		})
 	}
-	if err := (Files{}).Create(path, text("two")); !errors.Is(err, fs.ErrExist) || read(t, path) != "one" {
-		t.Errorf("Create over a file: %v, content %q", err, read(t, path))
-	}
+}
+
+// withoutLinks is a disk like FAT: no file has two names.
+type withoutLinks struct{ Machine }
+
+func (withoutLinks) Link(from, to string) error {
+	return &os.LinkError{Op: "link", Old: from, New: to, Err: syscall.EPERM}
 }
 
 func TestSweepTakesOnlyWhatHasNoName(t *testing.T) {

@@ -128,6 +128,11 @@ func (d countedDisk) Link(from, to string) error {
 	return d.Disk.Link(from, to)
 }
 
+func (d countedDisk) RenameNew(from, to string) error {
+	d.ops.next("rename to the new %s", filepath.Base(to))
+	return d.Disk.RenameNew(from, to)
+}
+
 func (d countedDisk) Remove(path string) error {
 	d.ops.next("remove %s", filepath.Base(path))
 	return d.Disk.Remove(path)
