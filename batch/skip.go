@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"reemboss/batch/report"
 )
 
 // What a restore asks a person: by how much numbers skip ahead. The disk knows
@@ -84,7 +86,7 @@ func (n *Night) ask(r RestoreRequest, list *backupList, backup, lowest map[strin
 		fmt.Fprintf(&out, "\nThis disk has no marks that are newer than the backup. Ask every bureau for its last number; what follows is twice what %d days would have taken at the pace until then.\n", since.days)
 	}
 	fmt.Fprintf(&out, "Numbers that are skipped are lost; numbers that are given twice are a card embossed twice. When in doubt, say more.\n\n")
-	fmt.Fprintf(&out, "  reemboss restore %s --skip-sequences %d --skip-cards %d --skip-psns %d --skip-runs %d --reason \"…\"\n", r.File, s.Sequences, s.Cards, s.PSNs, s.Runs)
+	fmt.Fprintf(&out, "  reemboss restore %s --skip-sequences %d --skip-cards %d --skip-psns %d --skip-runs %d --reason \"…\"\n", report.Quoted(r.File), s.Sequences, s.Cards, s.PSNs, s.Runs)
 	return out.String()
 }
 

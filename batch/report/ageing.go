@@ -221,7 +221,7 @@ func (g *gathering) needAnswers() {
 			if l.What == lateToAcknowledge {
 				g.need(fmt.Sprintf("%s: %s not acknowledged by %s, due on %s", l.FileName, plural(l.Cards, "card"), cmp.Or(a.Name, a.Bureau), l.Due),
 					fmt.Sprintf("The bureau is to answer within %s. Ask the bureau whether it has the file; if it has not, send the same bytes again.", plural(int64(l.Within), "working day")),
-					"reemboss resend "+quoted(l.FileName)+` --reason "…"`)
+					"reemboss resend "+Quoted(l.FileName)+` --reason "…"`)
 			}
 		}
 	}

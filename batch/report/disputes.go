@@ -56,7 +56,7 @@ func (g *gathering) needSettlements() error {
 }
 
 // returnPlace names a return file for a command: by its place, as a bureau may send one name twice.
-func returnPlace(f *ledger.ReturnFile) string { return quoted(cmp.Or(f.Final, f.Name)) }
+func returnPlace(f *ledger.ReturnFile) string { return Quoted(cmp.Or(f.Final, f.Name)) }
 
 // needDispute asks about one event; s is its order, nil for a file as a whole.
 func (g *gathering) needDispute(e *ledger.Event, s *ledger.Shipment) {

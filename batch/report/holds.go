@@ -148,7 +148,7 @@ func (g *gathering) needHolds() {
 		if f.Hold.Restored {
 			g.need(fmt.Sprintf("%s (%s for %s) is held: the ledger was restored", f.Name, plural(f.Records, "card"), g.bureauName(f.Bureau)),
 				"Its cards were asked for before the backup was made, and a night that this ledger does not know may have had them made. Compare with what the bureau got: approve it if they were not made, resolve it as delivered if they were, cancel it if nobody wants them.",
-				"reemboss approve "+quoted(f.Name), "reemboss resolve "+quoted(f.Name)+` --delivered --reason "…"`, "reemboss cancel "+quoted(f.Name)+` --reason "…"`)
+				"reemboss approve "+Quoted(f.Name), "reemboss resolve "+Quoted(f.Name)+` --delivered --reason "…"`, "reemboss cancel "+Quoted(f.Name)+` --reason "…"`)
 			continue
 		}
 		because := "Nothing of it is written and no number is taken until somebody approves it who asked for none of its cards."
@@ -156,7 +156,7 @@ func (g *gathering) needHolds() {
 			because += " They were asked for by " + strings.Join(f.Hold.Submitters, ", ") + "."
 		}
 		g.need(fmt.Sprintf("%s (%s for %s) is held for a second person", f.Name, plural(f.Records, "card"), g.bureauName(f.Bureau)), because,
-			"reemboss approve "+quoted(f.Name), "reemboss cancel "+quoted(f.Name)+` --reason "…"`)
+			"reemboss approve "+Quoted(f.Name), "reemboss cancel "+Quoted(f.Name)+` --reason "…"`)
 	}
 }
 

@@ -64,14 +64,14 @@ func (g *gathering) needFile(f *ledger.BureauFile) error {
 		if f.LastError != "" {
 			g.need(fmt.Sprintf("%s for %s (%s) cannot be written, and the files after it wait", f.Name, f.Recipient, plural(f.Records, "record")),
 				strings.TrimRight(f.LastError, ".")+". Mend that and run again; where it can never be mended, cancel the file: it never left, its number is then void and its orders go into a new file.",
-				"reemboss cancel "+quoted(f.Name)+` --reason "…"`, "reemboss run")
+				"reemboss cancel "+Quoted(f.Name)+` --reason "…"`, "reemboss run")
 		}
 	case ledger.Refused:
 		return g.needRefused(f)
 	case ledger.Undecided:
 		what = fmt.Sprintf("%s for %s (%s) may or may not have arrived: %s", f.Name, f.Recipient, plural(f.Records, "record"), f.State)
 		g.need(what, why(f.LastError, "The connection was lost while the file got its final name, and nobody here can know whether it did. Ask the bureau whether it has the file."),
-			withReason("reemboss resolve "+quoted(f.Name), "--delivered", "--resend")...)
+			withReason("reemboss resolve "+Quoted(f.Name), "--delivered", "--resend")...)
 	default:
 		g.need(what, why(f.LastError, "The transfer did not come to its end."), "reemboss run")
 	}
@@ -96,7 +96,7 @@ func (g *gathering) needRefused(f *ledger.BureauFile) error {
 	}
 	g.need(fmt.Sprintf("%s refused %s (%s) as a whole", g.bureauName(f.Recipient), f.Name, plural(f.Records, "record")),
 		reason+" Send the same bytes again once the bureau can take them, or cancel the file: its number is then void and its orders go into a new file.",
-		"reemboss resend "+quoted(f.Name)+` --reason "…"`, "reemboss cancel "+quoted(f.Name)+` --reason "…"`)
+		"reemboss resend "+Quoted(f.Name)+` --reason "…"`, "reemboss cancel "+Quoted(f.Name)+` --reason "…"`)
 	return nil
 }
 
@@ -156,15 +156,15 @@ func (g *gathering) needRequestFile(f RequestFile) {
 		g.need(f.Name+" was refused as a whole: "+string(f.Code), why(f.Detail, "Nothing of it was done."), "reemboss status")
 		return
 	}
-	command := again + quoted(where)
+	command := again + Quoted(where)
 	if f.Kind != "cards" && strings.HasSuffix(where, ".pgp") { // sealed to us because it holds card numbers
-		command = "gpg --decrypt " + quoted(where)
+		command = "gpg --decrypt " + Quoted(where)
 	}
 	g.need(f.Name+" was refused as a whole: "+string(f.Code), why(f.Detail, "Nothing of it was done."), command)
 }
 
-// quoted is a file name as a shell takes it.
-func quoted(name string) string {
+// Quoted is a file name as a shell takes it.
+func Quoted(name string) string {
 	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/+,:@") == "" {
 		return name
 	}
