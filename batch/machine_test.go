@@ -36,12 +36,11 @@ import (
 // sequences come each time; where REEMBOSS_PROVE is set they are many and new.
 func TestAnySequenceOfEventsKeepsTheInvariants(t *testing.T) {
 	if proof.Whole() {
-		unlessGiven(t, "rapid.checks", "150")
 		unlessGiven(t, "rapid.steps", "50")
 	} else {
-		unlessGiven(t, "rapid.checks", "4")
 		unlessGiven(t, "rapid.seed", "20261001")
 	}
+	unlessGiven(t, "rapid.checks", fmt.Sprint(max(3, proof.Share(150))))
 	unlessGiven(t, "rapid.shrinktime", "2m")
 	first := newMachineWorkspace(t)
 	steps, sequences := 0, 0

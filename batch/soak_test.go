@@ -29,10 +29,7 @@ import (
 // the same nights come again.
 func TestNightsOnEndBalance(t *testing.T) {
 	s := newSoak(t, number("REEMBOSS_SOAK_SEED", 1), number("REEMBOSS_SOAK_ROWS", 30))
-	nights := number("REEMBOSS_SOAK_NIGHTS", 10)
-	if proof.Whole() {
-		nights = number("REEMBOSS_SOAK_NIGHTS", 90)
-	}
+	nights := number("REEMBOSS_SOAK_NIGHTS", max(5, proof.Share(90)))
 	defer func() { proof.Tell(t, "nights in the soak", s.night-1, 0) }()
 	for s.night = 1; s.night <= nights; s.night++ {
 		s.requests()

@@ -56,7 +56,7 @@ func TestConnectionHarmedAnywhere(t *testing.T) {
 	for _, readBack := range []bool{false, true} {
 		inFakeTime(t, 40_000, Faults{}, func(t *testing.T, side *nearSide) {
 			side.settings.ReadBack, side.settings.Concurrency = readBack, 4
-			for _, place := range proof.Chosen(side.harmful(t, 97), 24) {
+			for _, place := range proof.Chosen(side.harmful(t, 97)) {
 				for _, place.kind = range []harmKind{cutThere, silence} {
 					for _, often := range []int{1, 3} {
 						name := fmt.Sprintf("%s-%v-%d-%d.pgp", place.kind, place.up, place.after, often)
@@ -224,7 +224,7 @@ func TestPickUpHarmedAnywhere(t *testing.T) {
 			return broken
 		}
 		one(harm{})
-		for _, place := range proof.Chosen(side.wire.latest.places(97), 24) {
+		for _, place := range proof.Chosen(side.wire.latest.places(97)) {
 			for _, place.kind = range []harmKind{cutThere, silence} {
 				count.Point(t, fmt.Sprintf("%v after %d, towards the server %v", place.kind, place.after, place.up), one(place)...)
 			}

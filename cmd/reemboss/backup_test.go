@@ -37,10 +37,7 @@ func TestABackupAtEveryPointOfANight(t *testing.T) {
 	})
 	want := int64(len(quiet.delivered()))
 	tried := 0
-	for i, point := range points {
-		if !proof.Whole() && i%13 != 0 && i != len(points)-1 {
-			continue
-		}
+	for _, point := range proof.Chosen(points) {
 		tried++
 		t.Run(strings.ReplaceAll(point, "/", ":"), func(t *testing.T) {
 			w := prepared.copyOf(t)
@@ -76,10 +73,7 @@ func TestABackupAtEveryPointOfANight(t *testing.T) {
 
 // Several nights, a backup in one of them or after it, lost nights, a restore, nights on: from a seed.
 func TestNothingIsGivenTwiceOverARestore(t *testing.T) {
-	seeds := 3
-	if proof.Whole() {
-		seeds = 40
-	}
+	seeds := max(2, proof.Share(40))
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { restoredNights(t, uint64(seed)) })
 	}

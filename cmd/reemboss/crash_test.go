@@ -309,24 +309,12 @@ func (w *workspace) killedAt(t *testing.T, n int, command ...string) bool {
 	return r.killed
 }
 
-// strided are the numbers from 1 to last with a step, the last one always among them.
-func strided(last, step int) (all []int) {
-	for n := 1; n < last; n += step {
-		all = append(all, n)
-	}
-	return append(all, last)
-}
-
 // Killed before any operation of the disk, the ledger or the network, a night ends as if nothing had happened.
 func TestKilledAtEveryOperation(t *testing.T) {
 	count := proof.Of(t, "crash points")
 	c := prepareCrashes(t)
 	t.Logf("%d operations", len(c.operations))
-	step := 41
-	if proof.Whole() {
-		step = 1
-	}
-	for _, n := range strided(len(c.operations), step) {
+	for _, n := range proof.Chosen(proof.Numbers(len(c.operations))) {
 		count.Try(t, fmt.Sprintf("%d: %s", n, strings.ReplaceAll(c.operations[n-1], "/", ":")), func(t *testing.T) {
 			w := c.prepared.copyOf(t)
 			w.killedAt(t, n)
@@ -339,22 +327,20 @@ func TestKilledAtEveryOperation(t *testing.T) {
 func TestRecoveryKilledAtEveryOperation(t *testing.T) {
 	count := proof.Of(t, "second crashes")
 	c := prepareCrashes(t)
-	first, second := len(c.operations)/2, len(c.operations)/3
-	if proof.Whole() {
-		first, second = len(c.operations)/24, len(c.operations)/17
-	}
-	for _, n := range strided(len(c.operations), first) {
-		for _, m := range strided(len(c.operations), second) {
-			if m+n > len(c.operations)+second {
-				continue // the recovery of a night that was almost done is as short
-			}
-			count.Try(t, fmt.Sprintf("%d then %d", n, m), func(t *testing.T) {
-				w := c.prepared.copyOf(t)
-				w.killedAt(t, n)
-				w.killedAt(t, m)
-				c.ends(t, w)
-			})
+	first, second := len(c.operations)/24, len(c.operations)/17
+	var pairs [][2]int
+	for n := 1; n <= len(c.operations); n += first {
+		for m := 1; m+n <= len(c.operations)+second; m += second { // the recovery of a night that was almost done is as short
+			pairs = append(pairs, [2]int{n, m})
 		}
+	}
+	for _, pair := range proof.Chosen(pairs) {
+		count.Try(t, fmt.Sprintf("%d then %d", pair[0], pair[1]), func(t *testing.T) {
+			w := c.prepared.copyOf(t)
+			w.killedAt(t, pair[0])
+			w.killedAt(t, pair[1])
+			c.ends(t, w)
+		})
 	}
 }
 
@@ -383,11 +369,7 @@ func TestResendKilledAtEveryOperation(t *testing.T) {
 	}
 	operations := strings.Fields(strings.ReplaceAll(string(text), " ", "_"))
 	t.Logf("%d operations", len(operations))
-	step := 13
-	if proof.Whole() {
-		step = 1
-	}
-	for _, n := range strided(len(operations), step) {
+	for _, n := range proof.Chosen(proof.Numbers(len(operations))) {
 		count.Try(t, fmt.Sprintf("%d: %s", n, operations[n-1]), func(t *testing.T) {
 			w := w.copyOf(t)
 			w.killedAt(t, n, resend...)

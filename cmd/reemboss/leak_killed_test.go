@@ -16,13 +16,8 @@ import (
 	"reemboss/testdata/proof"
 )
 
-// killedMoments is how often a process is killed: fifty times where the whole is to be proven, else a tenth of that.
-func killedMoments() int {
-	if proof.Whole() {
-		return 50
-	}
-	return 5
-}
+// killedMoments is how often a process is killed.
+func killedMoments() int { return max(3, proof.Share(50)) }
 
 // moments are random ones at which processes of one workspace are killed, with what lay on its disk after each.
 type moments struct {

@@ -1,14 +1,17 @@
 // Package proof counts the points at which a test broke the product on purpose, for `make prove`.
 //
-// A test of that kind has far more points than a day's work can wait for. It tries a chosen part of them, the same one
-// each time; where the variable REEMBOSS_PROVE names a file it tries every one, and appends there what it counted, one
-// JSON object a line: {"what":"SFTP cuts","points":7046,"violations":0}.
+// A test of that kind has far more points than a day's work can wait for. Beside the other tests it tries about a
+// hundredth of them, the same ones each time. Where the variable REEMBOSS_PROVE names a file it tries every one, or a
+// chosen tenth where REEMBOSS_PROVE_NTH is 10, and appends there what it counted, one JSON object a line:
+// {"what":"SFTP cuts","points":7046,"violations":0}.
 package proof
 
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -92,17 +95,49 @@ func (c *Count) tell(tb testing.TB) {
 	}
 }
 
-// Whole says that every point is to be tried, not a chosen part.
-func Whole() bool { return os.Getenv("REEMBOSS_PROVE") != "" }
+// seldom is how few of the points are tried beside the other tests: every hundredth.
+const seldom = 100
 
-// Chosen gives the first of points, every nth after it and the last; all of them where the whole is to be proven.
-func Chosen[P any](points []P, nth int) []P {
-	if Whole() || len(points) == 0 {
+// Nth says that every nth point is tried: 1 where the whole is to be proven.
+func Nth() int {
+	if os.Getenv("REEMBOSS_PROVE") == "" {
+		return seldom
+	}
+	text := os.Getenv("REEMBOSS_PROVE_NTH")
+	if text == "" {
+		return 1
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		panic(fmt.Sprintf("REEMBOSS_PROVE_NTH=%s is no number of points", text))
+	}
+	return n
+}
+
+// Whole says that every point is to be tried, not a chosen part.
+func Whole() bool { return Nth() == 1 }
+
+// Chosen gives every nth of points and the last; all of them where the whole is to be proven.
+func Chosen[P any](points []P) []P {
+	nth := Nth()
+	if nth == 1 || len(points) == 0 {
 		return points
 	}
 	var some []P
-	for i := 0; i < len(points)-1; i += nth {
+	for i := nth / 2; i < len(points)-1; i += nth {
 		some = append(some, points[i])
 	}
 	return append(some, points[len(points)-1])
+}
+
+// Share is how often something drawn is tried that is tried whole times where the whole is to be proven; once at least.
+func Share(whole int) int { return max(1, whole/Nth()) }
+
+// Numbers are those from 1 to last, for points that have no other name.
+func Numbers(last int) []int {
+	all := make([]int, last)
+	for i := range all {
+		all[i] = i + 1
+	}
+	return all
 }
