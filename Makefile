@@ -41,7 +41,7 @@ bench: build
 	REEMBOSS_BENCH_ROWS=$(ROWS) $(GO) test -run '^$$' -bench 'Night|Returns' -benchtime 1x -timeout 60m -v ./cmd/reemboss
 
 # A quarter of nights in a row: bureaus that reject, lose, tell late, twice and
-# in no order and refuse files, transfers that end nowhere. `make test` runs the same for ten nights.
+# in no order and refuse files, transfers that end nowhere. `make test` runs a tenth of it.
 # Then CARDS random cards: a token of SoftHSM and the software agree on every value.
 NIGHTS ?= 90
 SEED ?= 1

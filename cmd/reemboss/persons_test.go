@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -269,35 +268,5 @@ func TestStoppedByASignalIsContinued(t *testing.T) {
 			w.holds(requests, want)
 			w.nothingMore()
 		})
-	}
-}
-
-// A second run beside the first one is told so and changes nothing.
-func TestTwoRunsAtOnce(t *testing.T) {
-	w := newWorkspace(t)
-	w.smallNight()
-	cmd, out, complaints := w.command([]string{"REEMBOSS_PAUSE_AT=stage/write", "REEMBOSS_POINTS=" + w.Path("state", "points")}, "--dir", w.Dir, "run", "--json")
-	hold, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	waitFor(t, "the pause", func() bool {
-		return len(w.glob("state/points")) == 1 && bytes.Contains(w.read("state", "points"), []byte("stage/write"))
-	})
-	w.do(exitLocked, "run")
-	w.do(exitLocked, "cards", "import", w.Config())
-	w.do(exitComplete, "status")
-	if _, err := io.WriteString(hold, "go\n"); err != nil {
-		t.Fatal(err)
-	}
-	err = cmd.Wait()
-	if r := w.ended(cmd, err, out, complaints); r.exit != exitComplete {
-		t.Fatalf("exit %d\n%s", r.exit, r.stderr)
-	}
-	if got := len(w.delivered()); got != 6 {
-		t.Errorf("%d cards were delivered, want 6", got)
 	}
 }

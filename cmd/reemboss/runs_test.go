@@ -95,8 +95,8 @@ func TestTwoRunsStartedTogether(t *testing.T) {
 	}
 }
 
-// The last run hangs and somebody starts the next: it is told so and changes nothing. When the one that hangs is killed,
-// the next finishes its night.
+// The last run hangs and somebody starts the next, or would import cards: they are told so and change nothing, and the
+// status can be looked at. When the one that hangs is killed, the next finishes its night.
 func TestARunBesideOneThatHangs(t *testing.T) {
 	prepared, requests := killNight(t)
 	prepared.program = withoutRaceDetector(t)
@@ -110,6 +110,8 @@ func TestARunBesideOneThatHangs(t *testing.T) {
 			hangs := w.hanging(point)
 			before := w.files("inbox", "outbox", "simulator", "done", "refused", "reports")
 			w.do(exitLocked, "run")
+			w.do(exitLocked, "cards", "import", w.Config())
+			w.do(exitComplete, "status")
 			sameFiles(t, "beside the run that hangs", before, w.files("inbox", "outbox", "simulator", "done", "refused", "reports"))
 			if err := hangs.cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
