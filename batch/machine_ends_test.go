@@ -136,7 +136,8 @@ func (m *machine) sameRows(was, now *rows) {
 }
 
 // cardsAreRestored: the requested cards of a cancelled hold are what they were before their orders, but for what somebody
-// else changed since; cards that it made are DELETED; every other card is as it was.
+// else changed since; cards that it made are DELETED; every other card is as it was. A re-embossing that can not be put
+// back leaves its card with what it was made of, or may have been.
 func (m *machine) cardsAreRestored(h holdRow, was *rows) {
 	m.Helper()
 	want := maps.Clone(was.cards)
@@ -146,6 +147,9 @@ func (m *machine) cardsAreRestored(h holdRow, was *rows) {
 		}
 		if o.state != string(ledger.Cancelled) {
 			m.Fatalf("%s is cancelled, and its order %s is %s", h.name, o.uid, o.state)
+		}
+		if !m.canBePutBack(id, o) {
+			continue
 		}
 		before, after, now := m.before[id], m.after[id], was.cards[o.card]
 		want[o.card] = cardRow{
@@ -178,11 +182,16 @@ func back[T comparable](before, after, now T) T {
 func (m *machine) noWayBackIsKnown(h holdRow) {
 	m.Helper()
 	for id, o := range m.seen.orders {
-		if o.hold == h.id && o.kind == "reissue" && (!m.returnable[id] || m.wasInAFile(o.uid)) {
+		if o.hold == h.id && o.kind == "reissue" && !m.canBePutBack(id, o) {
 			return
 		}
 	}
 	m.Fatalf("%s cannot be cancelled, though every card of it could be put back", h.name)
+}
+
+// canBePutBack: the order was accepted while files of its bureau could be held, and no bureau ever had it.
+func (m *machine) canBePutBack(id int64, o orderRow) bool {
+	return m.returnable[id] && !m.wasInAFile(o.uid)
 }
 
 func (m *machine) wasInAFile(uid string) bool {
