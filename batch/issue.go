@@ -50,7 +50,8 @@ func (d *decider) issue(ctx context.Context, row *request.Row, known *ledger.Kno
 	case plan.NewPAN:
 		pan, counter, err := d.allocate(ctx, product.Range, moved)
 		if errors.Is(err, errNoNumber) {
-			d.ranges[rangeCounter(product.Range)] = d.n.ranges[product.Range].alloc.Size() // what is left was taken by others
+			counter := rangeCounter(product.Range)
+			d.ranges[counter] = max(d.ranges[counter], d.n.ranges[product.Range].alloc.Size()) // what is left was taken by others, or passed over by a restore
 			return nil, []rules.Violation{violation("pan_range_exhausted", fmt.Sprintf("The number range %s of product %s has no number left; configure a new range, then send the row again.", product.Range, known.Product))}, nil
 		}
 		if err != nil {

@@ -271,7 +271,7 @@ func (n *Night) openLedger(ctx context.Context, change bool) error {
 	if err := n.marks.check(ctx, n.Ledger); err != nil {
 		return err
 	}
-	if err := n.forgotten(ctx); err != nil {
+	if err := n.notOlder(ctx); err != nil {
 		return err
 	}
 	for name, r := range n.Config.Ranges {

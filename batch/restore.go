@@ -25,7 +25,7 @@ import (
 // much numbers skip ahead), and nothing that they may have done is done again
 // without a person's word:
 //
-//	counters            max(backup, marks, present ledger) + what the person says; what lies between is recorded
+//	counters            max(backup, marks, present ledger, outbox/ and reports/) + what the person says; what lies between is recorded
 //	PSNs                each card number passes over as many as the person says
 //	the open run        ends with exit code 5; its id is not used again
 //	outgoing files      planned and not known to have arrived: UNDECIDED
@@ -57,6 +57,7 @@ type RestoreTold struct {
 	Entries   int64      `json:"audit_entries"`
 	Aside     string     `json:"replaced,omitempty"` // where the replaced ledger is, relative to the workspace; "" for none
 	Skipped   []SkipTold `json:"skipped"`
+	Exhausted []string   `json:"exhausted"` // ranges of card numbers, and new_card_ids, that it used up
 	Undecided []string   `json:"undecided"` // outgoing files
 	Held      []string   `json:"held"`      // holds
 	Doubtful  []string   `json:"doubtful"`  // request files that the next run refuses
@@ -231,13 +232,24 @@ func (n *Night) makeReady(ctx context.Context, l *sqlite.Ledger, list *backupLis
 	if err != nil {
 		return nil, none, err
 	}
-	lowest := n.lowest(backup, n.marks.high, present.counters)
+	known := n.lowest(backup, n.marks.high, present.counters)
+	left, err := n.traces(ctx, l)
+	if err != nil {
+		return nil, none, err
+	}
+	counted := n.countedByReports(left, backup, known)
+	lowest := n.lowest(known, counted, left.numbers())
 	since := n.since(list, present)
+	beyond := int64(len(left.beyond(backup, known)))
+	since.files = left.uncounted(n.lowest(known, counted))
+	since.marked = since.marked && beyond == 0 && !since.files
+	since.went = since.went || len(left.runs)+len(left.sealed) > 0
+	since.runs += beyond
 	skip, err := n.skip(r, list, backup, lowest, since)
 	if err != nil {
 		return nil, none, err
 	}
-	told := &RestoreTold{MadeAt: list.MadeAt, Entries: list.Audit.Seq, Skipped: []SkipTold{}, Undecided: []string{}, Held: []string{}, Doubtful: []string{}, Gone: []string{}}
+	told := &RestoreTold{MadeAt: list.MadeAt, Entries: list.Audit.Seq, Skipped: []SkipTold{}, Exhausted: []string{}, Undecided: []string{}, Held: []string{}, Doubtful: []string{}, Gone: []string{}}
 	restoration := ledger.Restoration{At: n.Now(), Who: n.who, Reason: r.Reason, BackupAt: list.MadeAt, Replaced: present.head, PSNs: skip.PSNs,
 		Trouble: fmt.Sprintf("The ledger was restored from a backup of %s, and a night since then may have sent this file. Ask its recipient whether it is there.", list.MadeAt.Format("2006-01-02 15:04 UTC"))}
 	runs, err := l.LastRuns(ctx, auditRuns)
@@ -245,6 +257,7 @@ func (n *Night) makeReady(ctx context.Context, l *sqlite.Ledger, list *backupLis
 		return nil, none, err
 	}
 	restoration.Counters = n.raised(lowest, backup, skip, runs)
+	told.Exhausted = n.exhausted(backup, restoration.Counters)
 	if err := n.undecidedBy(ctx, l, told); err != nil {
 		return nil, none, err
 	}
@@ -319,11 +332,27 @@ func (n *Night) raised(lowest, backup map[string]int64, skip Skip, runs []ledger
 	}
 	// Only today's runs can meet a lost one of the same date.
 	date := n.Now().In(n.zone).Format(time.DateOnly)
-	today := "run/" + date
+	today := runCounter(date)
 	if lost := to["runs"] - backup["runs"]; lost > 0 {
 		to[today] = max(to[today], lastOfDate(runs, date)+lost)
 	}
 	return to
+}
+
+// exhausted names the ranges that had numbers left and have none after the restore.
+func (n *Night) exhausted(backup, raised map[string]int64) []string {
+	list := []string{}
+	usedUp := func(counter, name string, size int64) {
+		if backup[counter] < size && raised[counter] >= size {
+			list = append(list, name)
+		}
+	}
+	usedUp(cardIDCounter, "new_card_ids", n.Config.NewCardIDs.To-n.Config.NewCardIDs.From+1)
+	for _, name := range slices.Sorted(maps.Keys(n.Config.Ranges)) {
+		r := n.Config.Ranges[name]
+		usedUp(rangeCounter(name), "ranges."+name, r.To-r.From+1)
+	}
+	return list
 }
 
 // lastOfDate is the highest number of the runs of a date.

@@ -26,18 +26,14 @@ func (n *Night) strays(ctx context.Context) error {
 	if err := n.afterRestore(ctx); err != nil {
 		return err
 	}
-	files, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{Brief: true})
+	t, err := n.traces(ctx, n.Ledger)
 	if err != nil {
 		return err
 	}
-	known := map[string]bool{}
-	for _, f := range files {
-		known[f.Recipient+"/"+f.Name], known[f.Recipient+"/"+f.Name+unsettled] = true, true
-	}
 	for _, recipient := range n.recipients() {
-		lost, err := n.unknown(n.Outbox(recipient), func(name string) bool { return known[recipient+"/"+name] }, sealedBytes)
-		if err != nil {
-			return err
+		var lost []string
+		for _, s := range t.sealed[recipient] {
+			lost = append(lost, s.name)
 		}
 		if len(lost) > 0 {
 			n.needs = append(n.needs, report.Need{What: fmt.Sprintf("sealed files in outbox/%s/ are not in the ledger: %s", recipient, some(lost)),

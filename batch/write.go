@@ -202,6 +202,9 @@ func (n *Night) plan(ctx context.Context, f ledger.BureauFile, h head, key *bure
 	if err != nil {
 		return f, fmt.Errorf("name a file for %s: %w", f.Recipient, err)
 	}
+	if err := n.nameFree(f.Recipient, f.Name); err != nil {
+		return f, err
+	}
 	h.Layout.Reference = fmt.Sprintf("%s-%06d", f.Recipient, f.Sequence)
 	f.State, f.RunID, f.PlannedAt = ledger.Planned, n.run.ID, at
 	f.RecipientKey, f.SigningKey = key.Fingerprint(), n.ownKey.Fingerprint()

@@ -366,7 +366,7 @@ func (d *delivery) temporary() string { return d.session.settings.temporaryPath(
 func (d *delivery) nameTaken() error {
 	return &Error{Class: BureauLasting, Op: "deliver " + d.file.RemoteName, Host: d.session.settings.address(),
 		What: "at " + d.final() + " stands a file that this delivery did not put there; it was left as it is",
-		Do:   "ask the bureau what it is and have it moved; the next run sends ours", Err: ErrNameTaken}
+		Do:   "ask the bureau what it is. If a run of this workspace made it that the ledger does not know, because an older copy was put back, put a backup back with reemboss restore and skip more numbers; else have it moved, and the next run sends ours", Err: ErrNameTaken}
 }
 
 func (d *delivery) undecided(seen string) error {

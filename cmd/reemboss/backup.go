@@ -58,7 +58,7 @@ func (c *restoreCommand) Run(s *session) error {
 	} else {
 		printRestored(s.out, told)
 	}
-	if len(told.Undecided)+len(told.Held)+len(told.Doubtful)+len(told.Gone) > 0 {
+	if len(told.Exhausted)+len(told.Undecided)+len(told.Held)+len(told.Doubtful)+len(told.Gone) > 0 {
 		return exitCode(exitPerson)
 	}
 	return nil
@@ -74,6 +74,9 @@ func printRestored(w io.Writer, told *batch.RestoreTold) {
 		if bureau, ok := strings.CutPrefix(skipped.Counter, "sequence/"); ok {
 			fmt.Fprintf(w, "%s: numbers %d to %d are not used any more; tell it, and ask which of them it got.\n", bureau, skipped.First, skipped.Last)
 		}
+	}
+	for _, name := range told.Exhausted {
+		fmt.Fprintf(w, "%s has no number left: name another range in the configuration before the next run, or every card that needs one is refused.\n", name)
 	}
 	for _, list := range []struct {
 		names []string

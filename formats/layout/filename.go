@@ -3,6 +3,7 @@ package layout
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -225,3 +226,46 @@ func beginsApart(p namePart) bool {
 }
 
 func isDigit(b byte) bool { return '0' <= b && b <= '9' }
+
+// SequenceIn reads the sequence number out of a name that [FileName] may have
+// made from the template; false for any other name.
+func SequenceIn(template, name string) (int64, bool) {
+	parts, err := parseName(template)
+	if err != nil {
+		return 0, false
+	}
+	var pattern strings.Builder
+	for _, p := range parts {
+		pattern.WriteString(p.pattern())
+	}
+	found := regexp.MustCompile("^" + pattern.String() + "$").FindStringSubmatch(name)
+	if found == nil {
+		return 0, false
+	}
+	number, err := strconv.ParseInt(found[1], 10, 64)
+	return number, err == nil && number > 0
+}
+
+// pattern is what the text of a part looks like, as a regular expression; that of the sequence is its only group.
+func (p namePart) pattern() string {
+	switch p.placeholder {
+	case "":
+		return regexp.QuoteMeta(p.literal)
+	case "sequence":
+		return "([0-9]+)"
+	case "date", "time":
+		var text strings.Builder
+		for _, r := range p.format {
+			switch {
+			case r >= '0' && r <= '9':
+				text.WriteString("[0-9]")
+			case r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z': // the name of a month or day has any length
+				text.WriteString("[A-Za-z]*")
+			default:
+				text.WriteString(regexp.QuoteMeta(string(r)))
+			}
+		}
+		return text.String()
+	}
+	return ".+?"
+}

@@ -76,3 +76,29 @@ func TestNamesThatAreRefused(t *testing.T) {
 		t.Errorf("a name of %d characters: %v", len(got), err)
 	}
 }
+
+func TestTheSequenceIsReadOutOfAName(t *testing.T) {
+	at := time.Date(2026, 11, 2, 3, 15, 0, 0, time.UTC)
+	for _, template := range []string{
+		"{client}_{bureau}_{date:20060102}_{sequence:06}.{ext}.pgp", "{sequence}.pgp", "{client}_{sequence:04}_{date}_{time}.{ext}", "E{sequence:03}-{date:Jan02}-{reference}",
+		"{product}.{sequence}.{date:2006-01-02}",
+	} {
+		for _, sequence := range []int64{1, 12, 4711, 999_999_999} {
+			name, err := FileName(template, NameData{Client: "our_7", Bureau: "alpha-2", Product: "visa", Reference: "r9", Sequence: sequence, Time: at, Ext: "xml"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, ok := SequenceIn(template, name); !ok || got != sequence {
+				t.Errorf("%s by %s: %d, %v", name, template, got, ok)
+			}
+			for _, other := range []string{name + ".bak", "copy of " + name, "", "x"} {
+				if got, ok := SequenceIn("a{sequence}z", other); ok {
+					t.Errorf("%q has number %d", other, got)
+				}
+			}
+		}
+	}
+	if got, ok := SequenceIn("{bureau}_{sequence:06}.pgp", "alpha_000012.pgp.bak"); ok {
+		t.Errorf("a copy has number %d", got)
+	}
+}
