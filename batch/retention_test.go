@@ -494,10 +494,10 @@ func TestWhatTheLedgerDoesNotKnowIsLeftAlone(t *testing.T) {
 
 // A sender's file may be called like the result of another: it is its own, and goes when its own days are over.
 func TestAFileCalledLikeAResultIsNotDeletedWithIt(t *testing.T) {
-	b := newBench(t)
+	today := time.Now().UTC()
+	start := time.Date(today.Year(), today.Month(), today.Day(), 10, 0, 0, 0, time.UTC) // an hour later is the same day
+	b := newBenchAt(t, start)
 	b.keep(0, 1, 0, 0)
-	start := time.Date(b.now.Year(), b.now.Month(), b.now.Day(), 10, 0, 0, 0, time.UTC)
-	b.now = start
 	b.drop("o.csv", "nothing that can be read")
 	b.run()
 	b.now = start.Add(time.Hour)

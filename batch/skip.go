@@ -85,7 +85,7 @@ func (n *Night) ask(r RestoreRequest, list *backupList, backup, lowest map[strin
 	if since.marked {
 		fmt.Fprintf(&out, "\nThe marks of this disk are newer than the backup. If it is the disk of the last run, they know every number that left the house; each restore goes on after them.\n")
 	} else {
-		fmt.Fprintf(&out, "\nThis disk has no marks of the last run. Ask every bureau for its last number; what follows is twice what the %s until now would have taken at the pace until then.\n", daysLong(since.days))
+		fmt.Fprintf(&out, "\nThis disk has no marks of the last run. Ask every bureau for its last number; what follows is twice what the %s until now would have taken at the pace until then.\n", inDays(since.days))
 	}
 	fmt.Fprintf(&out, "Numbers that are skipped are lost; numbers that are given twice are a card embossed twice. When in doubt, say more.\n\n")
 	fmt.Fprintf(&out, "  reemboss restore %s --skip-sequences %d --skip-cards %d --skip-psns %d --skip-runs %d --reason \"…\"\n", report.Quoted(r.File), s.Sequences, s.Cards, s.PSNs, s.Runs)
@@ -110,7 +110,7 @@ func suggested(list *backupList, since lostSince) Skip {
 	return Skip{Sequences: pace("sequence/"), Cards: 10 * max(pace("range/"), pace(cardIDCounter)), PSNs: min(since.days+1, 10), Runs: 2*since.days + 10}
 }
 
-func daysLong(n int64) string {
+func inDays(n int64) string {
 	if n == 1 {
 		return "day"
 	}
