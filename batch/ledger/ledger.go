@@ -110,6 +110,8 @@ type Runs interface {
 	Run(ctx context.Context, id string) (Run, error) // ErrNotFound
 	// LastRuns gives the newest first.
 	LastRuns(ctx context.Context, limit int) ([]Run, error)
+	// EndedRuns gives the ids of all runs that ended, the oldest first.
+	EndedRuns(ctx context.Context) ([]string, error)
 }
 
 // Decided is a set of card fields that we decided and that no extract has shown yet.
