@@ -47,14 +47,20 @@ type Options struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// UserID is the account that the process works as; nil: its effective user id.
 	UserID func() int
+	// Access says what keeps the process from reading (4), writing (2) or entering (1) a path; nil: the kernel.
+	Access func(path string, how uint32) error
 }
 
 // privilege is who works, and whether the workspace is to change.
 func (o Options) privilege() privilege {
-	if o.UserID == nil {
-		return privilege{uid: os.Geteuid(), change: o.Lock}
+	who := privilege{uid: os.Geteuid(), change: o.Lock, access: o.Access}
+	if o.UserID != nil {
+		who.uid = o.UserID()
 	}
-	return privilege{uid: o.UserID(), change: o.Lock}
+	if who.access == nil {
+		who.access = access
+	}
+	return who
 }
 
 // SetupError is a mistake of the configuration or of the keys it names: exit code 2, nothing was done.

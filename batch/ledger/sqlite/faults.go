@@ -15,7 +15,7 @@ import (
 var ErrDamaged = ledger.ErrDamaged
 
 // andThen is what a person does about a ledger's file that is damaged.
-const andThen = "nothing more is done with it: put back the newest copy of both files together, or a backup with reemboss restore"
+const andThen = "nothing more is done with it: put back the newest copy of the file and of its -wal together, or a backup with reemboss restore"
 
 // told gives what SQLite says of the file and the disk the words that a person
 // needs; every call of a [Ledger] returns its errors through it. Damaged pages are [ErrDamaged].
@@ -28,6 +28,8 @@ func (l *Ledger) told(err error) error {
 		return fmt.Errorf("%w: %s, or it and its -wal do not belong together (%w); %s", ErrDamaged, l.path, err, andThen)
 	case sqlite.ResultIOErr: // a disk that is full when SQLite makes its shared memory is told as a broken one
 		return fmt.Errorf("%w; look at the disk: it is full or broken", err)
+	case sqlite.ResultCantOpen, sqlite.ResultReadOnly, sqlite.ResultPerm: // since it was opened: rights are looked at before
+		return fmt.Errorf("%w; look whether %s and its folder may still be written by this account, and whether their file system is still mounted writable", err, l.path)
 	}
 	return err
 }

@@ -122,14 +122,30 @@ func TestBrokenPagesAreToldWithWhatToDo(t *testing.T) {
 	for at := 8192 * 2; at < len(broken); at++ {
 		broken[at] = 0xA5
 	}
-	path := filepath.Join(t.TempDir(), "ledger.sqlite")
-	must(t, os.WriteFile(path, broken, 0o600))
-	l, err := sqlite.Open(path, ledgertest.Vault(), sqlite.Options{})
-	if err == nil {
-		err = l.EachAudit(t.Context(), func(ledger.AuditEntry) error { return nil })
-		must(t, l.Close())
+	for name, text := range map[string][]byte{"pages": broken, "all of it": bytes.Repeat([]byte{0xA5}, len(file))} {
+		path := filepath.Join(t.TempDir(), "ledger.sqlite")
+		must(t, os.WriteFile(path, text, 0o600))
+		l, err := sqlite.Open(path, ledgertest.Vault(), sqlite.Options{})
+		if err == nil {
+			err = l.EachAudit(t.Context(), func(ledger.AuditEntry) error { return nil })
+			must(t, l.Close())
+		}
+		if !errors.Is(err, ledger.ErrDamaged) || !strings.Contains(err.Error(), path) || strings.Count(err.Error(), "reemboss restore") != 1 {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
-	if !errors.Is(err, ledger.ErrDamaged) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "reemboss restore") {
+}
+
+// A ledger that cannot be written any more is told with the file and what to look at.
+func TestALedgerThatMayNotBeWrittenSaysWhatToLookAt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.sqlite")
+	l := openAt(t, path)
+	night(t, l, 0)
+	must(t, l.Close())
+	must(t, os.Mkdir(path+"-wal", 0o700)) // nobody can open it, not even root
+	_, err := sqlite.Open(path, ledgertest.Vault(), sqlite.Options{})
+	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "mounted writable") {
 		t.Errorf("%v", err)
 	}
+	must(t, os.Remove(path+"-wal"))
 }

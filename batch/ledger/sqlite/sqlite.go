@@ -190,7 +190,7 @@ func (l *Ledger) connect(cache int64, queryOnly bool) (*sqlite.Conn, error) {
 	} {
 		if err := sqlitex.ExecuteTransient(conn, "PRAGMA "+pragma, nil); err != nil {
 			if sqlite.ErrCode(err) == sqlite.ResultNotADB {
-				err = ErrNotLedger
+				err = fmt.Errorf("%w: %w; %s", ErrDamaged, ErrNotLedger, andThen)
 			}
 			return nil, errors.Join(err, conn.Close())
 		}
