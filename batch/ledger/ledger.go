@@ -36,6 +36,8 @@ var (
 	ErrRangeChanged = errors.New("the parameters of a PAN range changed after its first use")
 	// ErrBehind: a counter is behind its high-water mark: the ledger is an older copy.
 	ErrBehind = errors.New("the ledger is older than what has already left the house")
+	// ErrBusy: another process writes, and did not end while it was waited for; nothing was done.
+	ErrBusy = errors.New("another process is writing the ledger")
 	// ErrDamaged: what the ledger is kept in is not what it was; nothing can be relied on.
 	ErrDamaged = errors.New("the ledger's file is damaged")
 )

@@ -18,14 +18,17 @@ var ErrDamaged = ledger.ErrDamaged
 const andThen = "nothing more is done with it: put back the newest copy of the file and of its -wal together, or a backup with reemboss restore"
 
 // told gives what SQLite says of the file and the disk the words that a person
-// needs; every call of a [Ledger] returns its errors through it. Damaged pages are [ErrDamaged].
+// needs; every call of a [Ledger] returns its errors through it. Damaged pages are
+// [ErrDamaged], another process that writes and does not end is [ledger.ErrBusy].
 func (l *Ledger) told(err error) error {
-	if errors.Is(err, ErrDamaged) { // told where it was found
+	if errors.Is(err, ErrDamaged) || errors.Is(err, ledger.ErrBusy) { // told where it was found
 		return err
 	}
 	switch sqlite.ErrCode(err).ToPrimary() {
 	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
 		return fmt.Errorf("%w: %s, or it and its -wal do not belong together (%w); %s", ErrDamaged, l.path, err, andThen)
+	case sqlite.ResultBusy:
+		return fmt.Errorf("%w: a run is at work, or one hangs, and did not end what it wrote within %s; try again later (%w)", ledger.ErrBusy, l.options.Wait, err)
 	case sqlite.ResultIOErr: // a disk that is full when SQLite makes its shared memory is told as a broken one
 		return fmt.Errorf("%w; look at the disk: it is full or broken", err)
 	case sqlite.ResultCantOpen, sqlite.ResultReadOnly, sqlite.ResultPerm: // since it was opened: rights are looked at before
