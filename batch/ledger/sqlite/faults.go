@@ -52,6 +52,20 @@ func leftLog(path string) bool {
 	return err == nil && info.Size() > 0
 }
 
+// closeBesideLog closes the last connection without bringing the WAL into the
+// file: one that may only read goes after it, and that one cannot. Where it cannot
+// even be opened conn stays open, and ends with the process.
+func (l *Ledger) closeBesideLog(conn *sqlite.Conn) error {
+	reader, err := sqlite.OpenConn(l.path, sqlite.OpenReadOnly)
+	if err != nil {
+		return nil
+	}
+	if _, err := pragmaInt(reader, "user_version"); err != nil { // it has the WAL open from its first reading on
+		return reader.Close()
+	}
+	return errors.Join(conn.Close(), reader.Close())
+}
+
 // CheckLeft checks a ledger beside which [Open] found a WAL with something in it,
 // and no other. The ledger is then what file and WAL say together, and nothing
 // in either names the other: with an older copy of the file under it the newest

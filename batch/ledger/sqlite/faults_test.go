@@ -113,6 +113,9 @@ func TestALookLeavesTheLogOfAKilledProcess(t *testing.T) {
 	if !bytes.Equal(content(t, path+"-wal"), log) {
 		t.Error("the WAL was brought in, unchecked")
 	}
+	if err := sqlite.Fold(path); err != nil { // a restore, say
+		t.Errorf("the look holds the ledger on: %v", err)
+	}
 }
 
 // Whatever meets a broken page later says what to do.

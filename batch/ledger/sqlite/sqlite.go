@@ -258,7 +258,7 @@ func pragmaInt(conn *sqlite.Conn, name string) (value int64, err error) {
 
 // Close waits for the writer and closes the file. The last process to close it
 // brings the WAL into the database file and removes it, save where it is kept
-// (KeepLog, or a [Ledger.CheckLeft] that failed): then the writer's connection ends with the process.
+// (KeepLog, or a [Ledger.CheckLeft] that failed).
 func (l *Ledger) Close() error {
 	if l.closed.Swap(true) {
 		return nil
@@ -275,10 +275,11 @@ func (l *Ledger) Close() error {
 		}
 		break
 	}
+	closing := conn.Close
 	if l.left && l.options.KeepLog {
-		return errors.Join(errs...)
+		closing = func() error { return l.closeBesideLog(conn) }
 	}
-	if err := errors.Join(append(errs, conn.Close())...); err != nil {
+	if err := errors.Join(append(errs, closing())...); err != nil {
 		return fmt.Errorf("close the ledger %s: %w", l.path, err)
 	}
 	return nil
