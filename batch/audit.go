@@ -18,7 +18,7 @@ import (
 	"reemboss/bureau"
 )
 
-// auditRuns is how many of the newest runs must have their signed head.
+// auditRuns is how many of the newest runs a restore looks at.
 const auditRuns = 10_000
 
 // signedHead is the newest entry of the audit chain at the end of a run. It lies
@@ -85,7 +85,15 @@ func (n *Night) verifyAudit(ctx context.Context, l ledger.Ledger, folder string)
 	if err := l.VerifyAudit(ctx); err != nil {
 		return nil, err
 	}
-	heads, err := n.signedHeads(folder)
+	ended, err := l.EndedRuns(ctx) // before the heads are read: a run signs first and ends then
+	if err != nil {
+		return nil, err
+	}
+	open, err := openRun(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	heads, err := n.signedHeads(folder, open)
 	if err != nil {
 		return nil, err
 	}
@@ -107,11 +115,22 @@ func (n *Night) verifyAudit(ctx context.Context, l ledger.Ledger, folder string)
 	if next < len(heads) {
 		return nil, fmt.Errorf("%w: entry %d is missing, which was signed at the end of run %s", ledger.ErrAuditBroken, heads[next].Seq, heads[next].RunID)
 	}
-	return told, everyRunSigned(ctx, l, heads)
+	return told, everyRunSigned(ended, heads)
 }
 
-// signedHeads reads the heads of a folder with their signatures, by entry.
-func (n *Night) signedHeads(folder string) ([]signedHead, error) {
+// openRun is the id of the run that has not ended; "" for none.
+func openRun(ctx context.Context, l ledger.Runs) (string, error) {
+	runs, err := l.LastRuns(ctx, 1)
+	if err != nil || len(runs) == 0 || !runs[0].EndedAt.IsZero() {
+		return "", err
+	}
+	return runs[0].ID, nil
+}
+
+// signedHeads reads the heads of a folder with their signatures, by entry. The
+// one of the open run counts where it is whole: a process that was killed while
+// it signed left a part of it, and the run signs anew before it ends.
+func (n *Night) signedHeads(folder, open string) ([]signedHead, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -130,10 +149,17 @@ func (n *Night) signedHeads(folder string) ([]signedHead, error) {
 			return nil, err
 		}
 		signature, err := os.ReadFile(path + ".asc")
-		if err != nil {
+		unfinished := e.Name() == open+".json"
+		switch {
+		case err != nil && unfinished:
+			continue
+		case err != nil:
 			return nil, broken("has no signature beside it")
 		}
 		if err := n.verifyOurs(text, signature); err != nil {
+			if unfinished {
+				continue
+			}
 			return nil, broken("is not what was signed: " + err.Error())
 		}
 		var head signedHead
@@ -146,23 +172,25 @@ func (n *Night) signedHeads(folder string) ([]signedHead, error) {
 	return heads, nil
 }
 
-// everyRunSigned: once a run signed its head, every later finished one has.
-func everyRunSigned(ctx context.Context, l ledger.Runs, heads []signedHead) error {
-	if len(heads) == 0 {
-		return nil
-	}
+// everyRunSigned: a run ends only after its head is signed and durable, and the
+// run that a restore ends is signed by the restore. So each one that ended has a head, for ever.
+func everyRunSigned(ended []string, heads []signedHead) error {
 	signed := map[string]bool{}
 	for _, h := range heads {
 		signed[h.RunID] = true
 	}
-	runs, err := l.LastRuns(ctx, auditRuns)
-	if err != nil {
-		return err
-	}
-	for _, r := range runs {
-		if !r.EndedAt.IsZero() && !r.StartedAt.Before(heads[0].At.Truncate(time.Millisecond)) && !signed[r.ID] {
-			return fmt.Errorf("%w: run %s has ended, and its signed head state/audit/%s.json is gone", ledger.ErrAuditBroken, r.ID, r.ID)
+	var gone []string
+	for _, id := range ended {
+		if !signed[id] {
+			gone = append(gone, id)
 		}
 	}
-	return nil
+	if len(gone) == 0 {
+		return nil
+	}
+	more := ""
+	if len(gone) > 1 {
+		more = fmt.Sprintf(", and %d more up to that of run %s", len(gone)-1, gone[len(gone)-1])
+	}
+	return fmt.Errorf("%w: run %s has ended, and its signed head state/audit/%s.json is gone%s; put them back from a copy of state/audit/ or out of a backup, and find out who removed them", ledger.ErrAuditBroken, gone[0], gone[0], more)
 }

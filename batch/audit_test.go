@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"math/rand/v2"
@@ -193,6 +194,79 @@ func TestAWholeNewAuditChainIsFound(t *testing.T) {
 			t.Errorf("undone, and still broken: %v", err)
 		}
 	})
+}
+
+// Every run that ended has its head: none of them may go, not the oldest, and not all with the nights after them signed.
+func TestASignedHeadThatIsGoneIsFoundWhicheverItIs(t *testing.T) {
+	for name, remove := range map[string]func(b *bench, heads []string){
+		"the oldest": func(_ *bench, heads []string) { _ = errors.Join(os.Remove(heads[0]), os.Remove(heads[0]+".asc")) },
+		"the newest": func(_ *bench, heads []string) { _ = errors.Join(os.Remove(heads[2]), os.Remove(heads[2]+".asc")) },
+		"all":        func(b *bench, _ []string) { _ = os.RemoveAll(b.AuditHeads()) },
+		"all, and a night after it": func(b *bench, _ []string) {
+			_ = os.RemoveAll(b.AuditHeads())
+			b.run()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := audited(t)
+			heads, err := filepath.Glob(filepath.Join(b.AuditHeads(), "*.json"))
+			if err != nil || len(heads) != 3 {
+				t.Fatal(heads, err)
+			}
+			gone := heads[0]
+			if name == "the newest" {
+				gone = heads[2]
+			}
+			remove(b, heads)
+			if _, err := b.verify(); !errors.Is(err, ledger.ErrAuditBroken) || !strings.Contains(err.Error(), "its signed head "+b.Relative(gone)+" is gone") {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// A run that was killed while it signed has a head without its signature, or one with that of the time before. The run is
+// open, and signs again before it ends: nothing is broken.
+func TestARunKilledWhileItSignedBreaksNoChain(t *testing.T) {
+	for name, half := range map[string]func(path string) error{
+		"signed, and not ended":            func(string) error { return nil },
+		"without its signature":            func(path string) error { return os.Remove(path + ".asc") },
+		"with that of the time before":     func(path string) error { return os.WriteFile(path+".asc", []byte("of before"), 0o600) },
+		"killed before anything was there": func(path string) error { return errors.Join(os.Remove(path), os.Remove(path+".asc")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.silent()
+			b.run()
+			n := b.open()
+			ctx, kill := context.WithCancel(t.Context())
+			n.Checkpoint = func(point string) {
+				if point == "reconcile/signed" {
+					kill()
+				}
+			}
+			if _, err := n.Run(ctx); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			if err := n.Close(); err != nil {
+				t.Fatal(err)
+			}
+			heads, err := filepath.Glob(filepath.Join(b.AuditHeads(), "*.json"))
+			if err != nil || len(heads) != 2 {
+				t.Fatal(heads, err)
+			}
+			if err := half(heads[1]); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.verify(); err != nil {
+				t.Error(err)
+			}
+			b.run()
+			if told, err := b.verify(); err != nil || told.Heads != 2 {
+				t.Errorf("after the next run: %+v %v", told, err)
+			}
+		})
+	}
 }
 
 // What a process left that died while it signed the audit chain, or while it changed keys, goes with the next night.

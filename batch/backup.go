@@ -85,8 +85,8 @@ type BackupTold struct {
 // there and never replaces another. It takes no lock of a run. What it needs for
 // a while is as much room in state/backup/ as the ledger has, sealed as the
 // ledger is; what a crash leaves there the next backup removes. Errors:
-// [SetupError], [ErrBackup], [ErrReplaced], [ledger.ErrBehind] for a ledger that
-// is an older copy and worth no backup.
+// [SetupError], [ErrBackup], [ErrReplaced], [ledger.ErrBusy], [ledger.ErrBehind]
+// for a ledger that is an older copy and worth no backup, [ledger.ErrDamaged].
 func Backup(ctx context.Context, dir, path string, o Options) (*BackupTold, error) {
 	n, err := openOwn(ctx, dir, o)
 	if err != nil {
@@ -205,7 +205,7 @@ func (n *Night) backup(ctx context.Context, path string) (*BackupTold, error) {
 	n.at("backup/written")
 	detail := fmt.Sprintf("%d bytes, SHA-256 %s, of entry %d of the audit log", told.Size, told.SHA256, told.Entries)
 	if err := n.Ledger.Append(context.WithoutCancel(ctx), n.entry("ledger.backed_up", name, detail)); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s is there and whole, and the audit log does not say so: %w", name, err)
 	}
 	return told, nil
 }

@@ -111,6 +111,9 @@ func CountRows(ctx context.Context, dir string, o Options, entries []KeyEntry) e
 	if _, err := os.Stat(n.LedgerFile()); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if err := n.reach(o.privilege()); err != nil {
+		return err
+	}
 	if n.keyset, err = n.openKeyset(ctx); err != nil {
 		return &SetupError{err}
 	}

@@ -1,7 +1,11 @@
 package batch
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +14,7 @@ import (
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
+	"reemboss/batch/ledger"
 	sqliteledger "reemboss/batch/ledger/sqlite"
 	"reemboss/testdata/proof"
 )
@@ -155,4 +160,23 @@ func (w *wholeNight) pages(t *testing.T) (count int64) {
 		t.Fatal(err)
 	}
 	return count
+}
+
+// A run that hangs in the middle of a write holds the ledger: a backup beside it says so, makes nothing and can be given again.
+func TestABackupBesideAWriterThatHangsSaysTryAgain(t *testing.T) {
+	w := prepareNight(t)
+	o := Options{Log: zerolog.Nop(), Now: func() time.Time { return w.now }, Ledger: sqliteledger.Options{Wait: time.Millisecond}}
+	path := filepath.Join(t.TempDir(), "cards.backup")
+	release := w.otherWriter(t)
+	_, err := Backup(t.Context(), w.Dir, path, o)
+	if !errors.Is(err, ledger.ErrBusy) || !strings.Contains(err.Error(), "a run is at work") || !strings.Contains(err.Error(), "try again later") {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a backup is there: %v", err)
+	}
+	release()
+	if _, err := Backup(t.Context(), w.Dir, path, o); err != nil {
+		t.Errorf("with the ledger free: %v", err)
+	}
 }

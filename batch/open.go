@@ -47,14 +47,20 @@ type Options struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// UserID is the account that the process works as; nil: its effective user id.
 	UserID func() int
+	// Access says what keeps the process from reading (4), writing (2) or entering (1) a path; nil: the kernel.
+	Access func(path string, how uint32) error
 }
 
 // privilege is who works, and whether the workspace is to change.
 func (o Options) privilege() privilege {
-	if o.UserID == nil {
-		return privilege{uid: os.Geteuid(), change: o.Lock}
+	who := privilege{uid: os.Geteuid(), change: o.Lock, access: o.Access}
+	if o.UserID != nil {
+		who.uid = o.UserID()
 	}
-	return privilege{uid: o.UserID(), change: o.Lock}
+	if who.access == nil {
+		who.access = access
+	}
+	return who
 }
 
 // SetupError is a mistake of the configuration or of the keys it names: exit code 2, nothing was done.
@@ -79,7 +85,7 @@ func productOf(sortKey string) string {
 // Open loads a workspace and checks all that a night stands on, rights of files
 // first, keys and check values included, before it touches anything; card keys in tokens and modules
 // are left to [Night.Run]. Errors: [SetupError],
-// [ErrLocked], [ledger.ErrBehind] for a ledger that is an older copy.
+// [ErrLocked], [ledger.ErrBehind] for a ledger that is an older copy, [ledger.ErrDamaged].
 func Open(ctx context.Context, dir string, o Options) (*Night, error) {
 	n, err := newNight(dir, o)
 	if err != nil {
@@ -254,7 +260,9 @@ func (n *Night) openLedger(ctx context.Context, change bool) error {
 	if err := n.enterDoor(false); err != nil {
 		return err
 	}
-	opened, err := sqlite.Open(n.LedgerFile(), n.keyset, n.ledgerOptions)
+	options := n.ledgerOptions
+	options.KeepLog = !change // who only looks leaves what a killed process left to the one who checks it
+	opened, err := sqlite.Open(n.LedgerFile(), n.keyset, options)
 	if err != nil {
 		return fmt.Errorf("open the ledger: %w", err)
 	}
@@ -264,6 +272,9 @@ func (n *Night) openLedger(ctx context.Context, change bool) error {
 	}
 	if !change {
 		return nil
+	}
+	if err := opened.CheckLeft(ctx); err != nil { // before anything is decided by it
+		return err
 	}
 	if err := n.endRestore(ctx); err != nil {
 		return fmt.Errorf("end the restore that was cut: %w", err)

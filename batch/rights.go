@@ -29,6 +29,7 @@ var errRoot = errors.New("in environment: production nothing that changes the wo
 type privilege struct {
 	uid    int // effective
 	change bool
+	access func(path string, how uint32) error
 }
 
 // allowed says whether a command may begin: not as root where production
@@ -44,7 +45,7 @@ func (n *Night) allowed(who privilege) error {
 	if len(errs) > 0 {
 		return &SetupError{errors.Join(errs...)}
 	}
-	return nil
+	return n.reach(who)
 }
 
 // rights are all files and folders whose rights or owner are wrong, each with the

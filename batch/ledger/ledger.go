@@ -36,6 +36,10 @@ var (
 	ErrRangeChanged = errors.New("the parameters of a PAN range changed after its first use")
 	// ErrBehind: a counter is behind its high-water mark: the ledger is an older copy.
 	ErrBehind = errors.New("the ledger is older than what has already left the house")
+	// ErrBusy: another process writes, and did not end while it was waited for; nothing was done.
+	ErrBusy = errors.New("another process is writing the ledger")
+	// ErrDamaged: what the ledger is kept in is not what it was; nothing can be relied on.
+	ErrDamaged = errors.New("the ledger's file is damaged")
 )
 
 // Vault seals and indexes PANs; package hsm's keyset is one.
@@ -110,6 +114,8 @@ type Runs interface {
 	Run(ctx context.Context, id string) (Run, error) // ErrNotFound
 	// LastRuns gives the newest first.
 	LastRuns(ctx context.Context, limit int) ([]Run, error)
+	// EndedRuns gives the ids of all runs that ended, the oldest first.
+	EndedRuns(ctx context.Context) ([]string, error)
 }
 
 // Decided is a set of card fields that we decided and that no extract has shown yet.

@@ -17,7 +17,7 @@ const (
 	exitComplete = 0 // complete and balanced
 	exitFault    = 1 // a fault of ours
 	exitUsage    = 2 // usage or configuration
-	exitLocked   = 3 // another run holds the lock
+	exitLocked   = 3 // another run holds the lock, or the ledger
 	exitPerson   = 4 // complete, and something waits for a person
 	exitStopped  = 5 // stopped before its end; the next run continues
 )
@@ -43,9 +43,9 @@ func exitOf(ctx context.Context, err error) int {
 		return exitComplete
 	case errors.As(err, &setup):
 		return exitUsage
-	case errors.Is(err, batch.ErrLocked), errors.Is(err, batch.ErrBackup), errors.Is(err, batch.ErrLooked), errors.Is(err, batch.ErrReplaced):
+	case errors.Is(err, batch.ErrLocked), errors.Is(err, batch.ErrBackup), errors.Is(err, batch.ErrLooked), errors.Is(err, batch.ErrReplaced), errors.Is(err, ledger.ErrBusy):
 		return exitLocked
-	case errors.Is(err, ledger.ErrBehind):
+	case errors.Is(err, ledger.ErrBehind), errors.Is(err, ledger.ErrDamaged):
 		return exitPerson
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return exitStopped

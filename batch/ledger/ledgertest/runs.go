@@ -2,6 +2,7 @@ package ledgertest
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"reemboss/batch/ledger"
@@ -59,6 +60,15 @@ var runPromises = []promise{
 		}
 		d.same("newest", "2026-11-23-001", runs[0].ID)
 		d.same("before it", "2026-11-22-001", runs[1].ID)
+	}},
+	{"all runs that ended are told, the oldest first, and not the open one", func(d *desk) {
+		for range 3 {
+			d.finish(d.begin())
+		}
+		d.begin()
+		ids, err := d.EndedRuns(d.ctx)
+		d.must(err)
+		d.same("runs", "[2026-11-21-001 2026-11-22-001 2026-11-23-001]", fmt.Sprint(ids))
 	}},
 	{"stages are kept in their order, a repeated one too", func(d *desk) {
 		r := d.begin()

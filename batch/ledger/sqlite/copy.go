@@ -10,13 +10,8 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 )
 
-// Errors of copies.
-var (
-	// ErrDamaged: the file is a ledger, and some of its pages are not what they were.
-	ErrDamaged = errors.New("the ledger's file is damaged")
-	// ErrInUse: another process has the file open.
-	ErrInUse = errors.New("another process has the ledger open")
-)
+// ErrInUse: another process has the file open.
+var ErrInUse = errors.New("another process has the ledger open")
 
 // SchemaVersion is the newest schema that this program knows.
 func SchemaVersion() (int, error) {
@@ -48,7 +43,7 @@ func (l *Ledger) CopyTo(ctx context.Context, path string) error {
 	if sqlite.ErrCode(err) == sqlite.ResultInterrupt && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	if err := errors.Join(err, conn.Close()); err != nil {
+	if err := errors.Join(l.told(err), conn.Close()); err != nil {
 		return fmt.Errorf("copy the ledger: %w", err)
 	}
 	return nil
@@ -66,10 +61,7 @@ func (l *Ledger) CheckIntegrity(ctx context.Context) error {
 				}
 				return nil
 			}}); err != nil {
-				if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultCorrupt {
-					return fmt.Errorf("%w: %w", ErrDamaged, err)
-				}
-				return err
+				return damaged(err)
 			}
 		}
 		if len(found) > 0 {

@@ -113,6 +113,17 @@ func (l *Ledger) LastRuns(ctx context.Context, limit int) (runs []ledger.Run, er
 	return runs, err
 }
 
+// EndedRuns gives the ids of all runs that ended, the oldest first.
+func (l *Ledger) EndedRuns(ctx context.Context) (ids []string, err error) {
+	err = l.read(ctx, "read the runs that ended", func(conn *sqlite.Conn) error {
+		return each(conn, "SELECT id FROM runs WHERE ended_at IS NOT NULL ORDER BY seq", nil, func(r *row) error {
+			ids = append(ids, r.text())
+			return nil
+		})
+	})
+	return ids, err
+}
+
 // RecordStage adds the time of a stage.
 func (l *Ledger) RecordStage(ctx context.Context, s ledger.Stage) error {
 	return l.write(ctx, "record stage "+s.Name, func(conn *sqlite.Conn) error {

@@ -66,6 +66,8 @@ type Options struct {
 	Wait time.Duration
 	// MaxPages limits the file, in pages of 8 KiB; 0 for no limit but the disk's.
 	MaxPages int64
+	// KeepLog: Close leaves a WAL that lay there at Open, for the next one who checks it ([Ledger.CheckLeft]).
+	KeepLog bool
 	// Commit is called before each write transaction is committed, and after it is durable. It may be nil; tests end
 	// the process there.
 	Commit func(durable bool)
@@ -91,6 +93,7 @@ type Ledger struct {
 	writer  chan *sqlite.Conn // holds the one writer while nobody writes; closed by Close
 	readers chan *sqlite.Conn // idle ones
 	closed  atomic.Bool
+	left    bool // a WAL with something in it lay there, and nobody has checked it yet
 }
 
 // Open opens the ledger in path and brings its schema up to date. Without
@@ -110,15 +113,16 @@ func Open(path string, v ledger.Vault, o Options) (*Ledger, error) {
 	if err := l.prepareFile(); err != nil {
 		return nil, fmt.Errorf("open the ledger %s: %w", path, err)
 	}
+	l.left = leftLog(path)
 	conn, err := l.connect(o.WriteCache, false)
 	if err != nil {
-		return nil, fmt.Errorf("open the ledger %s: %w", path, ofTheDisk(err))
+		return nil, fmt.Errorf("open the ledger %s: %w", path, l.told(err))
 	}
 	if err := migrate(conn); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the ledger %s: %w", path, ofTheDisk(err)), conn.Close())
+		return nil, errors.Join(fmt.Errorf("open the ledger %s: %w", path, l.told(err)), conn.Close())
 	}
 	if err := limitPages(conn, o.MaxPages); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the ledger %s: %w", path, ofTheDisk(err)), conn.Close())
+		return nil, errors.Join(fmt.Errorf("open the ledger %s: %w", path, l.told(err)), conn.Close())
 	}
 	l.writer <- conn
 	return l, nil
@@ -129,14 +133,6 @@ func limitPages(conn *sqlite.Conn, most int64) error {
 		return nil
 	}
 	return sqlitex.ExecuteTransient(conn, fmt.Sprintf("PRAGMA max_page_count = %d", most), nil)
-}
-
-// ofTheDisk says what an I/O error may be: a disk that is full when SQLite makes its shared memory is told as a broken one.
-func ofTheDisk(err error) error {
-	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultIOErr {
-		return fmt.Errorf("%w; look at the disk: it is full or broken", err)
-	}
-	return err
 }
 
 // prepareFile sees to it that the file exists and is ours alone before SQLite
@@ -194,7 +190,7 @@ func (l *Ledger) connect(cache int64, queryOnly bool) (*sqlite.Conn, error) {
 	} {
 		if err := sqlitex.ExecuteTransient(conn, "PRAGMA "+pragma, nil); err != nil {
 			if sqlite.ErrCode(err) == sqlite.ResultNotADB {
-				err = ErrNotLedger
+				err = fmt.Errorf("%w: %w; %s", ErrDamaged, ErrNotLedger, andThen)
 			}
 			return nil, errors.Join(err, conn.Close())
 		}
@@ -261,7 +257,8 @@ func pragmaInt(conn *sqlite.Conn, name string) (value int64, err error) {
 }
 
 // Close waits for the writer and closes the file. The last process to close it
-// brings the WAL into the database file and removes it.
+// brings the WAL into the database file and removes it, save where it is kept
+// (KeepLog, or a [Ledger.CheckLeft] that failed).
 func (l *Ledger) Close() error {
 	if l.closed.Swap(true) {
 		return nil
@@ -278,7 +275,11 @@ func (l *Ledger) Close() error {
 		}
 		break
 	}
-	if err := errors.Join(append(errs, conn.Close())...); err != nil {
+	closing := conn.Close
+	if l.left && l.options.KeepLog {
+		closing = func() error { return l.closeBesideLog(conn) }
+	}
+	if err := errors.Join(append(errs, closing())...); err != nil {
 		return fmt.Errorf("close the ledger %s: %w", l.path, err)
 	}
 	return nil

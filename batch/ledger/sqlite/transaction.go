@@ -24,7 +24,7 @@ func (l *Ledger) write(ctx context.Context, what string, fn func(*sqlite.Conn) e
 	}
 	defer func() { l.writer <- conn }()
 	if err := transact(ctx, conn, "BEGIN IMMEDIATE", l.commit(fn)); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return fmt.Errorf("%s: %w", what, l.told(err))
 	}
 	if l.options.Commit != nil {
 		l.options.Commit(true)
@@ -54,7 +54,7 @@ func (l *Ledger) read(ctx context.Context, what string, fn func(*sqlite.Conn) er
 		err = transact(ctx, conn, "BEGIN", fn)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return fmt.Errorf("%s: %w", what, l.told(err))
 	}
 	return nil
 }
