@@ -36,14 +36,23 @@ func TestAnOlderLedgerUnderTheLogOfAKilledRunStopsBeforeAnything(t *testing.T) {
 	}
 	var file, log, marks []byte
 	b.drop("b.csv", "card_id\n2\n")
-	b.run(func(n *Night) {
+	func() {
+		n := b.open()
+		defer n.Close()
+		defer func() {
+			if r := recover(); r != (killed{"stage/write"}) {
+				t.Fatalf("the run was not killed: %v", r)
+			}
+		}()
 		n.Checkpoint = func(point string) {
 			if point == "stage/write" {
 				file, log, marks = read(b.LedgerFile()), read(b.LedgerFile()+"-wal"), read(b.MarksFile())
+				panic(killed{point})
 			}
 		}
-	})
-	killed := func(ledgerFile []byte) {
+		_, _ = n.Run(t.Context())
+	}()
+	lies := func(ledgerFile []byte) {
 		t.Helper()
 		for path, content := range map[string][]byte{b.LedgerFile(): ledgerFile, b.LedgerFile() + "-wal": log, b.LedgerFile() + "-shm": nil, b.MarksFile(): marks} {
 			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // other files: what the test left open stays with the old ones
@@ -64,7 +73,7 @@ func TestAnOlderLedgerUnderTheLogOfAKilledRunStopsBeforeAnything(t *testing.T) {
 		}
 		return err
 	}
-	killed(older)
+	lies(older)
 	_ = open(false)
 	if !bytes.Equal(read(b.LedgerFile()+"-wal"), log) {
 		t.Error("a look brought the WAL into the wrong file")
@@ -76,7 +85,7 @@ func TestAnOlderLedgerUnderTheLogOfAKilledRunStopsBeforeAnything(t *testing.T) {
 	if !bytes.Equal(read(b.LedgerFile()), older) || !bytes.Equal(read(b.LedgerFile()+"-wal"), log) {
 		t.Error("the files were changed")
 	}
-	killed(file)
+	lies(file)
 	if err := open(true); err != nil {
 		t.Errorf("file and WAL of one moment: %v", err)
 	}
