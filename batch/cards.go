@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"reemboss/batch/config"
+	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/batch/rules"
@@ -140,7 +141,7 @@ func (n *Night) ImportCards(ctx context.Context, path string) (ImportSummary, er
 
 // encrypted says whether a file is an encrypted OpenPGP message, binary or armoured.
 func encrypted(path string) (bool, error) {
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return false, err
 	}
@@ -154,28 +155,26 @@ func encrypted(path string) (bool, error) {
 	return form == bureau.Encrypted, nil
 }
 
-// openExtract opens an extract; an encrypted one is decrypted as it is read and never lies anywhere in clear.
-func (n *Night) openExtract(path string, sealed bool) (file *extract.File, verdict func() error, err error) {
+// openExtract reads an extract; an encrypted one is decrypted as it is read and never lies anywhere in clear. The caller closes in.
+func (n *Night) openExtract(in *os.File, sealed bool) (file *extract.File, verdict func() error, err error) {
 	options := extract.Options{Limits: n.tableLimits(), Statuses: n.Config.Statuses.Known(), StatusAliases: n.Config.Statuses.Aliases, Location: n.zone}
 	if !sealed {
 		if n.Config.Environment == config.Production {
 			return nil, nil, &extract.FileError{Code: "file_unreadable", Detail: "in production an extract must come PGP-encrypted to the workspace's key; encrypt it and send it again"}
 		}
-		file, err = extract.Open(path, options)
+		info, err := in.Stat()
+		if err != nil {
+			return nil, nil, err
+		}
+		file, err = extract.New(in, info.Size(), options)
 		return file, func() error { return nil }, err
-	}
-	in, err := os.Open(path)
-	if err != nil {
-		return nil, nil, err
 	}
 	clear, check := n.openForUs(bufio.NewReaderSize(in, 1<<16), nil)
 	file, err = extract.Read(clear, options)
 	if err != nil {
-		_ = in.Close()
 		return nil, nil, unreadable(err)
 	}
 	return file, func() error {
-		defer in.Close()
 		if _, err := io.Copy(io.Discard, clear); err != nil {
 			return unreadable(err)
 		}
@@ -235,7 +234,12 @@ func (n *Night) importFrom(ctx context.Context, source, name, place string, seal
 }
 
 func (n *Night) eachCard(source string, sealed bool, visit func(*extract.Row) error) error {
-	file, verdict, err := n.openExtract(source, sealed)
+	in, err := durable.Open(source)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	file, verdict, err := n.openExtract(in, sealed)
 	if err != nil {
 		return err
 	}
