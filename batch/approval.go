@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
+	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/rules"
 	"reemboss/bureau"
@@ -127,7 +127,7 @@ func (n *Night) refuseSubmitted(ctx context.Context, f ledger.RequestFile, broke
 
 // seemsApproval looks for the first line of an approval in the text of a clear-signed file.
 func (n *Night) seemsApproval(f ledger.RequestFile) (bool, error) {
-	file, err := os.Open(n.Path(f.Intake))
+	file, err := durable.Open(n.Path(f.Intake))
 	if err != nil {
 		return false, err
 	}

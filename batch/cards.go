@@ -15,12 +15,14 @@ import (
 	"strings"
 
 	"reemboss/batch/config"
+	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/batch/rules"
 	"reemboss/bureau"
 	"reemboss/formats/extract"
 	"reemboss/formats/iso"
+	"reemboss/formats/table"
 )
 
 // ImportSummary is what became of a card master extract. Rows = Inserted +
@@ -140,7 +142,7 @@ func (n *Night) ImportCards(ctx context.Context, path string) (ImportSummary, er
 
 // encrypted says whether a file is an encrypted OpenPGP message, binary or armoured.
 func encrypted(path string) (bool, error) {
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return false, err
 	}
@@ -154,34 +156,54 @@ func encrypted(path string) (bool, error) {
 	return form == bureau.Encrypted, nil
 }
 
-// openExtract opens an extract; an encrypted one is decrypted as it is read and never lies anywhere in clear.
-func (n *Night) openExtract(path string, sealed bool) (file *extract.File, verdict func() error, err error) {
+// openExtract reads an extract; an encrypted one is decrypted as it is read and never lies anywhere in clear. The caller closes in.
+func (n *Night) openExtract(in *os.File, sealed bool) (file *extract.File, verdict func() error, err error) {
 	options := extract.Options{Limits: n.tableLimits(), Statuses: n.Config.Statuses.Known(), StatusAliases: n.Config.Statuses.Aliases, Location: n.zone}
 	if !sealed {
 		if n.Config.Environment == config.Production {
-			return nil, nil, &extract.FileError{Code: "file_unreadable", Detail: "in production an extract must come PGP-encrypted to the workspace's key; encrypt it and send it again"}
+			return nil, nil, &extract.FileError{Code: "file_unreadable", Detail: "in production an extract must come PGP-encrypted to the workspace's key; encrypt the sheet itself to it and send that"}
 		}
-		file, err = extract.Open(path, options)
-		return file, func() error { return nil }, err
-	}
-	in, err := os.Open(path)
-	if err != nil {
-		return nil, nil, err
+		info, err := in.Stat()
+		if err != nil {
+			return nil, nil, err
+		}
+		file, err = extract.New(in, info.Size(), options)
+		return file, func() error { return nil }, n.inTheOpen(err, sealed)
 	}
 	clear, check := n.openForUs(bufio.NewReaderSize(in, 1<<16), nil)
 	file, err = extract.Read(clear, options)
 	if err != nil {
-		_ = in.Close()
-		return nil, nil, unreadable(err)
+		return nil, nil, unreadable(n.inTheOpen(err, sealed))
 	}
 	return file, func() error {
-		defer in.Close()
 		if _, err := io.Copy(io.Discard, clear); err != nil {
 			return unreadable(err)
 		}
 		_, err := check()
 		return unreadable(err)
 	}, nil
+}
+
+// whichKey names the key to which an extract is encrypted.
+func (n *Night) whichKey() string {
+	return fmt.Sprintf("the workspace's key (fingerprint %s; reemboss keys export-public pgp gives it)", n.Config.Keys.Fingerprint)
+}
+
+// inTheOpen answers an extract that is no sheet. What is the matter with a sheet in the open is cured by sending the sheet;
+// an extract holds card numbers, and nobody is told to send it but encrypted.
+func (n *Night) inTheOpen(err error, sealed bool) error {
+	var broken *extract.FileError
+	switch {
+	case errors.Is(err, table.ErrPGP) && sealed:
+		return &extract.FileError{Code: table.Unreadable, Detail: "what was encrypted is itself PGP encrypted or signed; encrypt the sheet itself, once, to " + n.whichKey() + " and send that"}
+	case errors.Is(err, table.ErrPGP):
+		return &extract.FileError{Code: table.Unreadable, Detail: "the extract is PGP and not encrypted, such as signed text; encrypt the sheet itself, once, to " + n.whichKey() + " and send that"}
+	case sealed && errors.As(err, &broken) && broken.Code == table.Unreadable:
+		again := *broken
+		again.Detail += "; encrypt it to " + n.whichKey() + " before you send it"
+		return &again
+	}
+	return err
 }
 
 // unreadable makes a failed decryption the refusal of the file; a refusal stays what it is.
@@ -235,7 +257,12 @@ func (n *Night) importFrom(ctx context.Context, source, name, place string, seal
 }
 
 func (n *Night) eachCard(source string, sealed bool, visit func(*extract.Row) error) error {
-	file, verdict, err := n.openExtract(source, sealed)
+	in, err := durable.Open(source)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	file, verdict, err := n.openExtract(in, sealed)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/rules"
 	"reemboss/formats/request"
@@ -50,11 +51,19 @@ func (n *Night) checkPath(ctx context.Context, d *decider, path string, fn func(
 		}
 		return fn(CheckedRow{File: name, Outcome: outcome, Class: class, Code: code, Codes: []rules.Code{code}, Message: mask(detail)})
 	}
-	if _, err := os.Stat(path); err != nil {
+	info, err := os.Stat(path)
+	if err != nil {
 		return setup("the file cannot be read: %w", plain(err))
+	}
+	if info.Size() > n.Config.Intake.MaxFileSize {
+		return whole("file_too_large", rules.Refused, n.tooLarge(info.Size()))
 	}
 	source, err := n.submitted(path, filepath.Base(path), n.Now())
 	var broken *request.FileError
+	var no *durable.NotFileError
+	if errors.As(err, &no) {
+		return setup("the file cannot be read: %w", no)
+	}
 	if err == nil {
 		defer source.Close()
 		err = n.demandSignature(source)

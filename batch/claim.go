@@ -113,8 +113,8 @@ func (n *Night) take(ctx context.Context, ready []candidate, extracts bool) erro
 }
 
 // look lists the files of both inboxes, extracts first, each in the order of
-// names. Folders, hidden files, done-markers and links are not files for us; a
-// link is named in the report.
+// names. Folders, hidden files, done-markers and links are not files for us;
+// what a sender may have meant as one is named in the report (passed.go).
 func (n *Night) look(ctx context.Context) ([]candidate, error) {
 	var list []candidate
 	for _, box := range []struct {
@@ -125,8 +125,9 @@ func (n *Night) look(ctx context.Context) ([]candidate, error) {
 		if err != nil {
 			return nil, cmp.Or(n.vanished(box.folder), fmt.Errorf("list %s: %w", n.Relative(box.folder), err))
 		}
+		var passed passedOver
 		for _, e := range entries {
-			if e.IsDir() || strings.HasPrefix(e.Name(), ".") || n.isMarker(e.Name()) {
+			if n.isMarker(e.Name()) || (e.IsDir() || strings.HasPrefix(e.Name(), ".")) && !likeAFile(e.Name()) {
 				continue
 			}
 			info, err := e.Info()
@@ -136,8 +137,8 @@ func (n *Night) look(ctx context.Context) ([]candidate, error) {
 			if err != nil {
 				return nil, fmt.Errorf("look at %s in %s: %w", e.Name(), n.Relative(box.folder), err)
 			}
-			if !info.Mode().IsRegular() {
-				n.noteOnce("%s in %s is a link or a device, not a file; it is left alone: put the file itself there", n.shown(ctx, e.Name()), n.Relative(box.folder))
+			if kind := n.noRequest(info); kind != "" {
+				passed.add(kind, n.shown(ctx, e.Name()))
 				continue
 			}
 			c := candidate{folder: box.folder, name: e.Name(), extract: box.extract, size: info.Size(), changed: info.ModTime()}
@@ -147,6 +148,7 @@ func (n *Night) look(ctx context.Context) ([]candidate, error) {
 			}
 			list = append(list, c)
 		}
+		passed.tell(n, n.Relative(box.folder))
 	}
 	return list, nil
 }

@@ -107,8 +107,14 @@ func (n *Night) fetchReturns(ctx context.Context, name string, folder returnsFol
 	if err != nil {
 		return err
 	}
+	var passed passedOver
+	defer func() { passed.tell(n, "the returns folder of "+name) }()
 	for i, f := range waiting {
 		shown := n.shownReturn(ctx, f.Name)
+		if f.NoFile != "" {
+			passed.add(f.NoFile, printable(shown))
+			continue
+		}
 		if f.Odd {
 			n.needs = append(n.needs, report.Need{What: fmt.Sprintf("a file of %s has a name that cannot be used: %s", name, printable(shown)),
 				Why: "It is not UTF-8, or has control characters or a slash in it, and would not be the same name in a folder, a log and a report. It is left at the bureau and nothing of it was done; have it sent again under a plain name."})
@@ -267,7 +273,7 @@ func (n *Night) settleAtBureau(ctx context.Context, name string, folder returnsF
 			continue
 		}
 		there := slices.IndexFunc(waiting, func(r bureau.RemoteFile) bool {
-			return n.shownReturn(ctx, r.Name) == f.Name && r.Size == f.Size && r.ModTime.UTC().Truncate(time.Millisecond).Equal(f.ModTime)
+			return r.NoFile == "" && n.shownReturn(ctx, r.Name) == f.Name && r.Size == f.Size && r.ModTime.UTC().Truncate(time.Millisecond).Equal(f.ModTime)
 		})
 		switch {
 		case there < 0:

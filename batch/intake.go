@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/batch/rules"
@@ -139,8 +140,7 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 	path := n.Path(f.Intake)
 	if info, err := os.Stat(path); err == nil && info.Size() > n.Config.Intake.MaxFileSize { // not even its hash is worth the time
 		f.Size = info.Size()
-		return n.refuseFile(ctx, f, "file_too_large", fmt.Sprintf("the file has %d bytes, the limit is %d; split it, or raise the limit in the configuration",
-			f.Size, n.Config.Intake.MaxFileSize), rules.Refused)
+		return n.refuseFile(ctx, f, "file_too_large", n.tooLarge(f.Size), rules.Refused)
 	}
 	source, err := n.submitted(path, f.Name, f.ClaimedAt)
 	var broken *request.FileError
@@ -283,9 +283,13 @@ func (n *Night) refuseFile(ctx context.Context, f ledger.RequestFile, code rules
 	return n.Ledger.UpdateFile(ctx, f, answer, n.audit("file.refused", printable(f.Name), string(code)))
 }
 
+func (n *Night) tooLarge(size int64) string {
+	return fmt.Sprintf("the file has %d bytes, the limit is %d; split it, or raise the limit in the configuration", size, n.Config.Intake.MaxFileSize)
+}
+
 // hashFile gives the SHA-256 (hex) and the size of a file.
 func hashFile(path string) (sum string, size int64, err error) {
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return "", 0, err
 	}

@@ -4,18 +4,18 @@ import (
 	"encoding/csv"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"reemboss/batch/durable"
 	"reemboss/bureau"
 	"reemboss/formats/extract"
 )
 
 // sealForUs keeps the bytes of a file encrypted to the workspace's own key (gpg --decrypt opens it).
 func (n *Night) sealForUs(from, to, name string) error {
-	in, err := os.Open(from)
+	in, err := durable.Open(from)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"reemboss/batch/config"
+	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/report"
 	"reemboss/batch/rules"
@@ -69,9 +70,9 @@ func (s *submission) whole() ([]byte, error) {
 // the same, until somebody changes a key.
 //
 // A signature that does not hold is a [*request.FileError] with
-// file_signature_invalid; any other error is of the disk.
+// file_signature_invalid; what is no file a [*durable.NotFileError]; any other error is of the disk.
 func (n *Night) submitted(path, name string, came time.Time) (*submission, error) {
-	file, err := os.Open(path)
+	file, err := durable.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -9,10 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
+	"reemboss/batch/durable"
 	"reemboss/batch/ledger/sqlite"
 )
 
@@ -24,7 +24,7 @@ const maxList = 64 << 20
 // own, holds; every part then has the size and the digest that the list says.
 // Errors of what the file is are [SetupError].
 func (n *Night) unpack(ctx context.Context, path, folder string) (*backupList, error) {
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return nil, setup("%s: %w", path, plain(err))
 	}

@@ -233,14 +233,30 @@ func readPrivateFile(path string) ([]byte, error) {
 }
 
 func readKeyFile(path string) ([]byte, error) {
-	content, err := os.ReadFile(path)
+	content, err := readRegular(path)
 	switch {
+	case errors.Is(err, errNoFile):
+		return nil, &KeyError{Kind: KeyUnreadable, Path: path, Detail: "it is a folder, a pipe or a device, and no file; name the file with the key itself"}
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, &KeyError{Kind: KeyMissing, Path: path, Detail: "the file does not exist; put the key there or correct the path"}
 	case err != nil:
 		return nil, &KeyError{Kind: KeyUnreadable, Path: path, Detail: "the file cannot be read", Err: err}
 	}
 	return content, nil
+}
+
+var errNoFile = errors.New("it is a folder, a pipe or a device, and no file")
+
+// readRegular reads a file whole. What is no file is errNoFile and is not read: a pipe would be waited for without end.
+func readRegular(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errNoFile
+	}
+	return os.ReadFile(path)
 }
 
 var fullFingerprint = regexp.MustCompile(`^([0-9A-F]{40}|[0-9A-F]{64})$`)

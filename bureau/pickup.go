@@ -25,11 +25,14 @@ type RemoteFile struct {
 	// Odd: the name is no UTF-8, or has a slash or a control character in it. It is good for telling (quoted), and no
 	// method takes it.
 	Odd bool
+	// NoFile is what stands under the name where it is no plain file: "folder", "link", "pipe, socket or device". It is
+	// good for telling, and no method takes it. "" is a file.
+	NoFile string
 }
 
 // Waiting lists the plain files of dir whose name matches one of patterns
-// ([path.Match]), by name. Those with the temporary suffix are left out, and so
-// are links. A folder that is not there is [BureauLasting].
+// ([path.Match]), by name, and what is no file under such a name. Those with the
+// temporary suffix are left out. A folder that is not there is [BureauLasting].
 func (s *Session) Waiting(ctx context.Context, dir string, patterns []string) ([]RemoteFile, error) {
 	if err := checkPatterns(patterns); err != nil {
 		return nil, err
@@ -306,17 +309,29 @@ func plainName(name string) bool {
 	return !strings.ContainsFunc(name, func(c rune) bool { return c == '/' || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) })
 }
 
-// filesAmong gives the plain files that one of patterns matches, by name.
+// filesAmong gives what has a name that one of patterns matches, by name.
 func filesAmong(entries []fs.FileInfo, patterns []string, temporary string) []RemoteFile {
 	var files []RemoteFile
 	for _, entry := range entries {
 		name := entry.Name()
-		if entry.Mode().IsRegular() && !strings.HasSuffix(name, temporary) && matchesOne(name, patterns) {
-			files = append(files, RemoteFile{Name: name, Size: entry.Size(), ModTime: entry.ModTime(), Odd: !plainName(name)})
+		if !strings.HasSuffix(name, temporary) && matchesOne(name, patterns) {
+			files = append(files, RemoteFile{Name: name, Size: entry.Size(), ModTime: entry.ModTime(), Odd: !plainName(name), NoFile: noFile(entry.Mode())})
 		}
 	}
 	slices.SortFunc(files, func(a, b RemoteFile) int { return strings.Compare(a.Name, b.Name) })
 	return files
+}
+
+func noFile(mode fs.FileMode) string {
+	switch {
+	case mode.IsRegular():
+		return ""
+	case mode.IsDir():
+		return "folder"
+	case mode&fs.ModeSymlink != 0:
+		return "link"
+	}
+	return "pipe, socket or device"
 }
 
 func matchesOne(name string, patterns []string) bool {

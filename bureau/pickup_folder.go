@@ -45,7 +45,7 @@ func (f Folder) disk() Disk {
 	return f.Disk
 }
 
-// Waiting lists the plain files of dir, see [Session.Waiting].
+// Waiting lists the files of dir, see [Session.Waiting].
 func (f Folder) Waiting(ctx context.Context, dir string, patterns []string) ([]RemoteFile, error) {
 	if err := checkPatterns(patterns); err != nil {
 		return nil, err

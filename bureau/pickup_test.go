@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,21 +119,28 @@ func waiting(t *testing.T, p pickUps, dir string) []RemoteFile {
 	return files
 }
 
-func TestWaitingGivesPlainFilesThatMatch(t *testing.T) {
+func TestWaitingGivesWhatMatchesAndSaysWhatIsNoFile(t *testing.T) {
 	onEachWay(t, func(t *testing.T, p *pickUpPoint) {
 		for name, size := range map[string]int{"b.csv": 5, "a.csv.pgp": 3, "c.csv.part": 1, "readme.txt": 1, "new\nline.csv": 1, "esc\x1b[2J.csv": 1,
 			"bidi\u202efdp.csv": 1, "bad\xffutf8.csv": 1, "ümlaut.csv": 2, "done/old.csv": 1} {
 			p.put(t, name, make([]byte, size))
 		}
 		mtime := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-		if err := errors.Join(os.Chtimes(filepath.Join(p.folder, "b.csv"), mtime, mtime), os.Mkdir(filepath.Join(p.folder, "folder.csv"), 0o700),
+		if err := errors.Join(os.Chtimes(filepath.Join(p.folder, "b.csv"), mtime, mtime), os.Mkdir(filepath.Join(p.folder, "folder.csv"), 0o700), syscall.Mkfifo(filepath.Join(p.folder, "pipe.csv"), 0o600),
 			os.Symlink(filepath.Join(p.folder, "b.csv"), filepath.Join(p.folder, "link.csv"))); err != nil {
 			t.Fatal(err)
 		}
 		files := waiting(t, p, p.dir)
-		var got []string
+		var got, none []string
 		for _, f := range files {
+			if f.NoFile != "" {
+				none = append(none, f.Name+" "+f.NoFile)
+				continue
+			}
 			got = append(got, fmt.Sprintf("%s %d %v", f.Name, f.Size, f.Odd))
+		}
+		if want := []string{"folder.csv folder", "link.csv link", "pipe.csv pipe, socket or device"}; !slices.Equal(none, want) {
+			t.Errorf("no files are %q, want %q", none, want)
 		}
 		if want := []string{"a.csv.pgp 3 false", "b.csv 5 false", "bad\xffutf8.csv 1 true", "bidi\u202efdp.csv 1 true", "esc\x1b[2J.csv 1 true", "new\nline.csv 1 true",
 			"ümlaut.csv 2 false"}; !slices.Equal(got, want) {

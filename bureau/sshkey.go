@@ -66,7 +66,7 @@ func ReadSSHKey(path string) (ssh.Signer, error) {
 		return nil, fmt.Errorf("ssh key %s has mode %#o and others may read it; chmod 600 it, and replace the key if they may have",
 			path, info.Mode().Perm())
 	}
-	content, err := os.ReadFile(path)
+	content, err := readRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("ssh key: %w", err)
 	}

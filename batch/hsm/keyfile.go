@@ -535,7 +535,7 @@ const maxKeyFile = 1 << 20
 
 // readPrivate reads a regular file that only its owner may read.
 func readPrivate(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return nil, cause(err)
 	}
@@ -544,8 +544,6 @@ func readPrivate(path string) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, cause(err)
-	case !stat.Mode().IsRegular():
-		return nil, errors.New("it is not a regular file")
 	case stat.Mode().Perm()&0o077 != 0:
 		return nil, fmt.Errorf("%w (mode %04o)", ErrExposed, stat.Mode().Perm())
 	case stat.Size() > maxKeyFile:

@@ -103,6 +103,9 @@ func openWorkbook(original []byte, in ResultInput) (*excelize.File, error) {
 		}
 		return true
 	})
+	if err := giveStyles(book); err != nil {
+		return nil, errors.Join(err, book.Close())
+	}
 	return book, nil
 }
 

@@ -71,7 +71,7 @@ func New(cfg *config.Config, names NameCheck) (*Policy, error) {
 	for word, code := range cfg.ReasonWords {
 		p.words[config.Fold(word)] = code
 	}
-	for _, column := range []string{"card_id", "user_id", "reason_code", "reissue_type", "shipping_method", "submitter"} {
+	for _, column := range []string{"card_id", "user_id", "reason_code", "reissue_type", "shipping_method", "submitter", "printed_name", "postcode"} {
 		names := map[string]bool{config.Fold(column): true}
 		for _, alias := range cfg.Headers[column] {
 			names[config.Fold(alias)] = true

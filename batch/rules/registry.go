@@ -101,7 +101,7 @@ func addressIsActive(w *weighing) {
 
 // postcodeFitsCountry: where a country has a format, the postcode is needed and must match it whole.
 func postcodeFitsCountry(w *weighing) {
-	if w.card == nil || !w.country {
+	if w.card == nil || !w.country || w.oneOff && w.spoiled("postcode") {
 		return
 	}
 	format, has := w.policy.postcodes[w.address.Country]
@@ -167,7 +167,7 @@ func bureauIsConfigured(w *weighing) {
 }
 
 func nameCanBeEmbossed(w *weighing) {
-	if w.card == nil || w.route.bureau == "" {
+	if w.card == nil || w.route.bureau == "" || w.reissue && w.spoiled("printed_name") {
 		return
 	}
 	printed, last, first, _ := w.printedName()

@@ -231,6 +231,28 @@ func TestARowThatTheReaderCouldNotReadIsNotCalledBlank(t *testing.T) {
 	}
 }
 
+// What stands in such a cell is not what was sent; in the place of a card number it is our mask, and nobody is told that the mask is wrong.
+func TestACellThatTheReaderRefusedIsNotJudgedAgain(t *testing.T) {
+	for column, spoil := range map[string]func(*request.Fields){
+		"printed_name": func(f *request.Fields) { f.PrintedName = "A/B" },
+		"postcode": func(f *request.Fields) {
+			f.Address = extract.Address{Line1: "Weg 1", City: "Wien", Postcode: "411111******1111", Country: "AT"}
+		},
+	} {
+		q := ask(t, reissueRow("3"))
+		spoil(&q.in.Row.Fields)
+		q.in.Row.Problems = []request.Problem{{Code: "row_malformed", Column: column, Detail: "Column " + column + " holds a card number; take it out and send the row again."}}
+		d := q.decide()
+		if !slices.Equal(d.Codes(), []Code{RowMalformed}) || strings.Count(d.Message, ".") != 1 {
+			t.Errorf("%s: %v: %s", column, d.Codes(), d.Message)
+		}
+		q.in.Row.Problems = nil
+		if d := q.decide(); len(d.Violations) != 1 {
+			t.Errorf("%s, and the reader took it: %s", column, d.Message)
+		}
+	}
+}
+
 func TestAnUnknownCodeOfTheReaderIsARowMalformed(t *testing.T) {
 	q := ask(t, reembossRow())
 	q.in.Row.Problems = []request.Problem{{Code: "strange", Column: "x", Detail: "Something is wrong."}}

@@ -1,14 +1,24 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
+	"context"
 	"encoding/csv"
+	"io"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/xuri/excelize/v2"
+
+	"reemboss/batch/ledger"
+	"reemboss/batch/report"
+	"reemboss/batch/rules"
+	"reemboss/formats/request"
 	cells "reemboss/formats/table"
 )
 
@@ -121,4 +131,85 @@ func sameAmount(a, b string) bool {
 	x, errX := strconv.ParseFloat(a, 64)
 	y, errY := strconv.ParseFloat(b, 64)
 	return errX == nil && errY == nil && x == y
+}
+
+// withoutStyles is a workbook with the ids of cards in its first column, as a small exporter writes it: no part of styles.
+func withoutStyles(t *testing.T, ids ...int) []byte {
+	t.Helper()
+	book := excelize.NewFile()
+	defer book.Close()
+	for i, cell := range append([]any{"card_id"}, anys(ids)...) {
+		if err := book.SetCellValue("Sheet1", "A"+strconv.Itoa(i+1), cell); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole, err := book.WriteToBuffer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := zip.NewReader(bytes.NewReader(whole.Bytes()), int64(whole.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var small bytes.Buffer
+	w := zip.NewWriter(&small)
+	named := regexp.MustCompile(`<(?:Override|Relationship) [^>]*/styles\.xml"[^>]*>(?:</\w+>)?|<Relationship [^>]*"styles\.xml"[^>]*>(?:</\w+>)?`)
+	for _, part := range parts.File {
+		if part.Name == "xl/styles.xml" {
+			continue
+		}
+		in, err := part.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text = named.ReplaceAll(text, nil); bytes.Contains(text, []byte("styles.xml")) {
+			t.Fatalf("%s still names the styles", part.Name)
+		}
+		out, err := w.Create(part.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Write(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return small.Bytes()
+}
+
+func anys(ids []int) (list []any) {
+	for _, id := range ids {
+		list = append(list, id)
+	}
+	return list
+}
+
+func TestLibreOfficeOpensTheResultOfAWorkbookWithoutStyles(t *testing.T) {
+	needReal(t, "soffice")
+	content := withoutStyles(t, 1001)
+	told := &ledger.Told{Answer: ledger.Answer{Pos: 1, Sheet: "Sheet1", Line: 2, CardID: "1001", Kind: request.Reemboss, Outcome: rules.Refused, Class: 400, Code: "card_id_invalid", Message: "No such card."}}
+	res, err := report.WriteResult(t.Context(), report.ResultInput{
+		Dir: t.TempDir(), Name: "small.xlsx",
+		Sheets: []report.SenderSheet{{Name: "Sheet1", Header: []string{"card_id"}, HeaderLine: 1}},
+		Each: func(visit func(*request.Row) error) error {
+			return visit(&request.Row{Pos: 1, Sheet: "Sheet1", Line: 2})
+		},
+		Told:      func(_ context.Context, visit func(*ledger.Told) error) error { return visit(told) },
+		Mask:      func(cell string) string { return cell },
+		FindKnown: func(string) bool { return false },
+		Workbook:  func() ([]byte, error) { return content, nil },
+	})
+	if err != nil || res.Workbook == "" {
+		t.Fatal(err, res)
+	}
+	rows := readSheet(t, filepath.Join(convert(t, sheetsToCSV, res.Workbook), "small.xlsx.result-Sheet1.csv"))
+	if len(rows) != 2 || rows[0][0] != "card_id" || rows[0][1] != "outcome" || rows[1][0] != "1001" || rows[1][1] != "refused" {
+		t.Errorf("LibreOffice sees %q", rows)
+	}
 }

@@ -17,9 +17,11 @@ var (
 	encryptedPackage = []byte("E\x00n\x00c\x00r\x00y\x00p\x00t\x00e\x00d\x00P\x00a\x00c\x00k\x00a\x00g\x00e\x00")
 )
 
+// ErrPGP refuses a file that is no sheet but PGP, which whoever expects such files unpacks before.
+var ErrPGP = unreadable("the file is PGP encrypted or signed; send the sheet itself, as .xlsx or .csv")
+
 var (
 	errOldExcel  = unreadable("the file is an old Excel workbook (.xls); open it in the spreadsheet program and save it as .xlsx")
-	errPGP       = unreadable("the file is PGP encrypted or signed; send the sheet itself, as .xlsx or .csv")
 	errEncrypted = unreadable("the workbook is protected with a password; remove the password and save it as .xlsx")
 )
 
@@ -36,11 +38,11 @@ func recognise(head []byte) (Format, error) {
 	case bytes.HasPrefix(head, oleMagic):
 		return "", errOldExcel
 	case begins("-----BEGIN PGP"):
-		return "", errPGP
+		return "", ErrPGP
 	case begins("\x89PNG"), begins("\xff\xd8\xff"), begins("GIF8"), begins("II*\x00"), begins("MM\x00*"):
 		return "", unreadable("the file is a picture; send the sheet itself, as .xlsx or .csv")
 	case binaryPGP(head): // a picture can begin like one
-		return "", errPGP
+		return "", ErrPGP
 	case begins("%PDF"):
 		return "", unreadable("the file is a PDF; send the sheet itself, as .xlsx or .csv")
 	case begins("\x1f\x8b"), begins("7z\xbc\xaf"), begins("Rar!"), begins("BZh"), begins("\xfd7zXZ"), begins("\x28\xb5\x2f\xfd"):
