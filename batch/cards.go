@@ -435,8 +435,8 @@ func (i *importing) ofLostNight(number int64) bool {
 	return slices.ContainsFunc(i.passed, func(s ledger.Skipped) bool { return s.First <= number && number <= s.Last })
 }
 
-// maskAll hides everything that could be a card number: of an extract's the index may not know them yet.
-func maskAll(text string) string { return iso.MaskSpans(text, iso.FindPANs(text)) }
+// maskAll hides everything that looks like a card number: of an extract's the index may not know them yet.
+func maskAll(text string) string { return iso.MaskSpans(text, iso.FindEvident(text)) }
 
 // sameCard says that a write would change nothing.
 func sameCard(have *ledger.Known, w ledger.CardWrite) bool {

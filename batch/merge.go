@@ -144,11 +144,9 @@ func (n *Night) numberElsewhere(c extract.Card) (column string, found bool) {
 	return "", false
 }
 
-var numberSeparators = strings.NewReplacer(" ", "", "-", "", ".", "")
-
 // holdsDigits finds a number also where its check digit is wrong.
 func holdsDigits(text string, pan iso.PAN) bool {
-	return !pan.IsZero() && strings.Contains(numberSeparators.Replace(text), pan.Reveal())
+	return !pan.IsZero() && strings.Contains(iso.Digits(text), pan.Reveal())
 }
 
 // holdsOurNumber finds what could only be a number of one of our products.

@@ -102,6 +102,8 @@ func TestACardNumberInAnotherColumnIsFound(t *testing.T) {
 		column string
 	}{
 		"its own, spaced":        {extract.Card{PAN: own, AccountNumber: "4111 1100 0000 0013"}, "account_number"},
+		"its own, apart":         {extract.Card{PAN: own, AccountNumber: "４１１１ - 1100 | 0000\t0013"}, "account_number"},
+		"another's, apart":       {extract.Card{PAN: own, Phone: "call 4111\u200b1100: 0000, " + other.Reveal()[12:]}, "phone"},
 		"another card's":         {extract.Card{PAN: own, Phone: "call " + other.Reveal()}, "phone"},
 		"instead of the card id": {extract.Card{PAN: own, ID: 4111110000000013}, "card_id"},
 		"instead of the program": {extract.Card{PAN: own, ProgramID: own.Reveal()}, "program_id"},

@@ -15,11 +15,11 @@ import (
 )
 
 // blockSize is how much of a file is searched at once; overlap is carried into
-// the next block so that a number across the border is seen (19 digits with a
-// separator each, or two bytes a character, fit).
+// the next block so that a number across the border is seen (19 digits with
+// three characters between two of them, of four bytes each, fit).
 const (
 	blockSize = 1 << 20
-	overlap   = 128
+	overlap   = 1 << 10
 )
 
 // bytesHoldPAN says whether the bytes of a file, or of any part of it where it

@@ -70,7 +70,7 @@ func (a *applying) bad(ctx context.Context, b *returns.Bad) error {
 		return nil
 	}
 	a.pos = b.Number
-	a.problem(b.Number, lineMalformed, b.FileName, b.UID, b.Problem)
+	a.problem(ctx, b.Number, lineMalformed, b.FileName, b.UID, b.Problem)
 	return a.full(ctx)
 }
 
@@ -81,7 +81,10 @@ func (a *applying) full(ctx context.Context) error {
 	return a.failed
 }
 
-func (a *applying) problem(line int, code, fileName, uid, detail string) {
+// problem adds what a person must look at. A card number of ours may stand in anything that a bureau wrote.
+func (a *applying) problem(ctx context.Context, line int, code, fileName, uid, detail string) {
+	mask := a.r.n.masker(ctx)
+	fileName, uid, detail = mask(fileName), mask(uid), mask(detail)
 	a.chunk.Problems = append(a.chunk.Problems, ledger.Problem{ReturnID: a.file.ID, Line: line, Code: code, FileName: fileName, UID: uid, Detail: detail})
 }
 
@@ -107,11 +110,11 @@ func (a *applying) flush(ctx context.Context) error {
 	now := n.Now()
 	for i := range a.cards {
 		l := &a.cards[i]
-		if s := a.shipment(known, l); s != nil {
+		if s := a.shipment(ctx, known, l); s != nil {
 			if err := a.delivered(ctx, known, s, l); err != nil {
 				return err
 			}
-			a.follow(s, l, now)
+			a.follow(ctx, s, l, now)
 		}
 	}
 	a.chunk.ReturnID, a.chunk.RunID, a.chunk.Pos, a.chunk.At = a.file.ID, n.run.ID, a.pos, now
@@ -134,18 +137,18 @@ func (a *applying) flush(ctx context.Context) error {
 }
 
 // shipment finds the order that a CARD line speaks of; a line about none, or about another's, is listed.
-func (a *applying) shipment(known map[string]*ledger.Shipment, l *returns.Line) *ledger.Shipment {
+func (a *applying) shipment(ctx context.Context, known map[string]*ledger.Shipment, l *returns.Line) *ledger.Shipment {
 	s := known[l.UID]
 	switch {
 	case s == nil:
-		a.problem(l.Number, uidUnknown, l.FileName, l.UID, "No card that we ever sent has this uid; ask the bureau which card it means.")
+		a.problem(ctx, l.Number, uidUnknown, l.FileName, l.UID, "No card that we ever sent has this uid; ask the bureau which card it means.")
 		return nil
 	case s.Bureau != a.file.Bureau:
-		a.problem(l.Number, uidElsewhere, l.FileName, l.UID, fmt.Sprintf("This card was given to %s, not to %s; ask both bureaus.", s.Bureau, a.file.Bureau))
+		a.problem(ctx, l.Number, uidElsewhere, l.FileName, l.UID, fmt.Sprintf("This card was given to %s, not to %s; ask both bureaus.", s.Bureau, a.file.Bureau))
 		return nil
 	}
 	if f := a.r.files.find(a.file.Bureau, l); f != nil && f.ID != s.BureauFileID && (l.FileName != "" || l.Sequence != 0) {
-		a.problem(l.Number, uidElsewhere, l.FileName, l.UID, fmt.Sprintf("This card is not in that file but in %s; ask the bureau which of the two it means.", orNone(s.FileName)))
+		a.problem(ctx, l.Number, uidElsewhere, l.FileName, l.UID, fmt.Sprintf("This card is not in that file but in %s; ask the bureau which of the two it means.", orNone(s.FileName)))
 		return nil
 	}
 	return s
@@ -169,7 +172,7 @@ func (a *applying) delivered(ctx context.Context, known map[string]*ledger.Shipm
 	if err != nil {
 		return err
 	}
-	e := a.event(l)
+	e := a.event(ctx, l)
 	if !rules.ProvesDelivery(now, happened(s.Events), rules.Happened{Status: e.Status, At: e.At, Source: ledger.FromBureau}) {
 		return nil
 	}
@@ -189,8 +192,8 @@ func (a *applying) delivered(ctx context.Context, known map[string]*ledger.Shipm
 }
 
 // follow decides what one line does to its card.
-func (a *applying) follow(s *ledger.Shipment, l *returns.Line, now time.Time) {
-	e := a.event(l)
+func (a *applying) follow(ctx context.Context, s *ledger.Shipment, l *returns.Line, now time.Time) {
+	e := a.event(ctx, l)
 	turn := rules.Follow(string(s.State), happened(s.Events), rules.Happened{Status: e.Status, At: e.At, Code: particulars(&e), Source: ledger.FromBureau})
 	if turn.Known {
 		a.chunk.Known++
@@ -204,7 +207,7 @@ func (a *applying) follow(s *ledger.Shipment, l *returns.Line, now time.Time) {
 	e.RunID, e.RecordedAt = a.r.n.run.ID, now
 	a.chunk.Events, a.chunk.From = append(a.chunk.Events, e), append(a.chunk.From, s.State)
 	if turn.Dispute != "" {
-		a.problem(l.Number, eventDisputed, s.FileName, s.UID, sentence(errors.New(turn.Dispute)))
+		a.problem(ctx, l.Number, eventDisputed, s.FileName, s.UID, sentence(errors.New(turn.Dispute)))
 	}
 	if e.State != "" {
 		s.State = e.State
@@ -229,14 +232,12 @@ func happened(events []ledger.Event) []rules.Happened {
 	return list
 }
 
-// event is a line as the ledger keeps it.
-func (a *applying) event(l *returns.Line) ledger.Event {
-	tracking := l.TrackingNumber
-	if spans := iso.FindPANs(tracking); len(spans) > 0 { // by chance, or a card number in the wrong column: in doubt it is hidden
-		tracking = iso.MaskSpans(tracking, spans)
-	}
+// event is a line as the ledger keeps it. The reader has masked what looks like a card number; what is one of ours, however it is written, goes here.
+func (a *applying) event(ctx context.Context, l *returns.Line) ledger.Event {
+	mask := a.r.n.masker(ctx)
+	tracking := iso.MaskSpans(l.TrackingNumber, iso.FindEvident(l.TrackingNumber)) // by chance, or a card number in the wrong column: in doubt it is hidden
 	return ledger.Event{
-		Status: l.Status, At: l.OccurredAt, Code: l.Code, Description: l.Description, Carrier: l.Carrier, TrackingNumber: tracking,
+		Status: l.Status, At: l.OccurredAt, Code: mask(l.Code), Description: mask(l.Description), Carrier: mask(l.Carrier), TrackingNumber: mask(tracking),
 		Count: l.Count, Source: ledger.FromBureau, ReturnID: a.file.ID, Line: l.Number, RunID: a.r.n.run.ID, RecordedAt: a.r.n.Now(),
 	}
 }
@@ -256,14 +257,14 @@ func (a *applying) bureauFile(ctx context.Context, l *returns.Line) error {
 	n := a.r.n
 	f := a.r.files.find(a.file.Bureau, l)
 	if f == nil { // a line that names no file: the reader lets none through, and check saw every other
-		a.problem(l.Number, lineMalformed, "", "", "The line speaks of a file and names none; ask the bureau.")
+		a.problem(ctx, l.Number, lineMalformed, "", "", "The line speaks of a file and names none; ask the bureau.")
 		return a.flush(ctx)
 	}
 	now, err := a.r.fileNow(ctx, f)
 	if err != nil {
 		return err
 	}
-	e := a.event(l)
+	e := a.event(ctx, l)
 	e.FileID = f.ID
 	turn := rules.FollowFile(now, rules.Happened{Status: e.Status, At: e.At, Code: e.Code, Source: ledger.FromBureau}, l.Count)
 	if turn.Known {
@@ -280,7 +281,7 @@ func (a *applying) bureauFile(ctx context.Context, l *returns.Line) error {
 	}
 	switch {
 	case turn.Dispute != "":
-		a.problem(l.Number, bureauFileDisputed, f.Name, "", sentence(errors.New(turn.Dispute)))
+		a.problem(ctx, l.Number, bureauFileDisputed, f.Name, "", sentence(errors.New(turn.Dispute)))
 	case turn.Refuse:
 		a.chunk.Entry = n.audit("file.refused", f.Name, limit(strings.TrimSpace(e.Code+" "+e.Description), 200))
 	case turn.Acknowledge:

@@ -13,27 +13,6 @@ import (
 // bytes and changes nothing but the text that it masks, so that whatever a
 // producer put into its parts stays as it was.
 
-// mayHoldPAN says whether a text has the digits of a card number one after the
-// other, spaces, hyphens and the like between them not counted. It spares the
-// index a question about every cell.
-func mayHoldPAN(text string) bool {
-	digits, gap := 0, 0
-	for _, r := range text {
-		switch {
-		case r >= '0' && r <= '9':
-			digits, gap = digits+1, 0
-			if digits >= iso.MinPANLength {
-				return true
-			}
-		case gap < 3 && strings.ContainsRune(" -.\u00a0\u2007\u2009\u2010\u2011\u2012\u2013\u202f/_'", r):
-			gap++
-		default:
-			digits, gap = 0, 0
-		}
-	}
-	return false
-}
-
 // span is a piece of a part.
 type span struct{ from, to int }
 
@@ -207,7 +186,7 @@ func (r *redactor) replace(texts []span) {
 	for _, at := range texts {
 		whole.WriteString(unescape(r.part[at.from:at.to]))
 	}
-	if !mayHoldPAN(whole.String()) {
+	if !iso.MayHoldPAN(whole.String()) {
 		return
 	}
 	masked := r.mask(whole.String())
@@ -236,7 +215,7 @@ func (r *redactor) closeCell() {
 	if c.kind != "str" {
 		text = plainInteger(text)
 	}
-	if !mayHoldPAN(text) {
+	if !iso.MayHoldPAN(text) {
 		return
 	}
 	if masked := maskCell(text, r.mask); masked != text {

@@ -145,8 +145,8 @@ func showReturn(f *ledger.ReturnFile) ReturnFile {
 	}
 }
 
-// bureauWords is a text that comes from a bureau, with whatever could be a card number in it masked.
-func bureauWords(text string) string { return iso.MaskSpans(text, iso.FindPANs(text)) }
+// bureauWords is a text that comes from a bureau, with whatever looks like a card number in it masked.
+func bureauWords(text string) string { return iso.MaskSpans(text, iso.FindEvident(text)) }
 
 // returnList writes returns.csv while files and problems are walked.
 type returnList struct {

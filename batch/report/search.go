@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf16"
+
+	"reemboss/formats/iso"
 )
 
 // This file looks for card numbers in a saved workbook, in every part, before
@@ -103,18 +105,18 @@ func narrow(part []byte, order, offset int) []byte {
 }
 
 // runsKnown asks about each stretch of bytes that could be a card number, with
-// whatever separates digits in writing.
+// whatever may separate its digits: all but ASCII letters.
 func runsKnown(part []byte, known func(string) bool) bool {
 	start := -1
 	for i := 0; i <= len(part); i++ {
-		if i < len(part) && isNumberByte(part[i]) {
+		if i < len(part) && !isLetter(part[i]) {
 			if start < 0 {
 				start = i
 			}
 			continue
 		}
 		if start >= 0 {
-			if run := string(part[start:i]); mayHoldPAN(run) && known(run) {
+			if run := string(part[start:i]); iso.MayHoldPAN(run) && known(run) {
 				return true
 			}
 			start = -1
@@ -123,11 +125,7 @@ func runsKnown(part []byte, known func(string) bool) bool {
 	return false
 }
 
-// isNumberByte: a digit, a separator, or a byte of a separator outside ASCII (U+00A0, U+2007 …).
-func isNumberByte(c byte) bool {
-	return c >= '0' && c <= '9' || strings.IndexByte(" -./_'", c) >= 0 || c == 0xc2 || c == 0xa0 || c == 0xe2 || c == 0x80 || c == 0xaf ||
-		c == 0x87 || c == 0x89 || c >= 0x90 && c <= 0x93
-}
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 // xmlKnown asks about the texts and attributes of a part, entities resolved,
 // and about the joined text of each group of runs.
@@ -135,7 +133,7 @@ func xmlKnown(part []byte, known func(string) bool) bool {
 	ask := func(text string) bool {
 		found := false
 		maskCell(text, func(text string) string {
-			found = found || mayHoldPAN(text) && known(text)
+			found = found || iso.MayHoldPAN(text) && known(text)
 			return text
 		})
 		return found

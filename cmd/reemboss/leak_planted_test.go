@@ -85,13 +85,18 @@ func spellings(t *testing.T) map[string]string {
 			}
 		}
 	}
-	for name, separator := range map[string]string{"blanks": " ", "hyphens": "-", "dots": ".", "two blanks": "  ", "hard blanks": "\u00a0", "tabs": "\t"} {
+	for name, separator := range map[string]string{"blanks": " ", "hyphens": "-", "dots": ".", "two blanks": "  ", "hard blanks": "\u00a0", "tabs": "\t",
+		"blanks and a hyphen": " - ", "a comma and a blank": ", ", "colons": ":", "ends of lines": "\r\n", "bars": "|", "asterisks": "*", "wide blanks": "\u2003", "long dashes": " \u2014 ",
+		"what is not seen": "\u200b", "soft hyphens": "\u00ad", "bytes of Windows-1252": "\xa0"} {
 		var groups []string
 		for i := 0; i < 16; i += 4 {
 			groups = append(groups, plantedPAN[i:i+4])
 		}
 		all["number with "+name] = strings.Join(groups, separator)
 		all["number with "+name+" in UTF-16"] = inUTF16(strings.Join(groups, separator), 1, 0)
+	}
+	for name, zero := range map[string]rune{"full-width": '\uff10', "Arabic-Indic": '\u0660', "mathematical": '\U0001d7d8'} {
+		all["number in "+name+" digits"] = strings.Map(func(r rune) rune { return zero + r - '0' }, plantedPAN)
 	}
 	all["number after its sixth digit"] = plantedPAN[:6] + " " + plantedPAN[6:]
 	beside := func(value string) string { return `{"uid": "` + plantedUID + `", "note": "` + value + `"}` }
@@ -205,6 +210,7 @@ func TestTheSearchLeavesInPeaceWhatIsNoSecret(t *testing.T) {
 		"card " + masked + " at 12:10:00.731Z, 731.25 and 0.731 seconds, 1731 rows, a731b, SHA-256 7f731c, number 731-22",
 		"row 731 of another card altogether " + strings.Repeat("and nothing more of it ", 20) + plantedUID,
 		plantedPAN[:6] + " " + plantedPAN[12:],
+		plantedPAN[:6] + "******" + plantedPAN[6:10] + plantedPAN[10:13] + "***" + plantedPAN[13:],
 	} {
 		hunt.search(text, []byte(text), func(_, what string) { t.Errorf("%q is taken for %s", text, what) })
 	}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"reemboss/formats/iso"
 	"reemboss/formats/layout"
@@ -310,35 +312,81 @@ func (h *hunt) plain(place string, content []byte, found func(place, what string
 	})
 }
 
-// joinedDigits leaves out up to two characters between two digits that people and programs put between the groups of a number.
+// joinedDigits writes decimal digits of every script as ASCII and leaves out up to four characters between two digits
+// that are neither letters nor digits (three, of which one has two bytes in UTF-16). Two asterisks are a mask.
 //
 //go:norace
 func joinedDigits(content []byte) []byte {
-	digit := func(i int) bool { return i < len(content) && content[i] >= '0' && content[i] <= '9' }
 	out := make([]byte, 0, len(content))
-	for i := 0; i < len(content); i++ {
-		out = append(out, content[i])
-		if !digit(i) {
+	for i := 0; i < len(content); {
+		digit, width := scriptDigit(content[i:])
+		if width == 0 {
+			out = append(out, content[i])
+			i++
 			continue
 		}
-		next := i + 1
-		for next < len(content) && next <= i+2 && separates(content[next]) {
-			next++
-		}
-		if digit(next) {
-			i = next - 1
+		out = append(out, digit)
+		i += width
+		next := i
+		for gap := 0; gap < 4 && next < len(content); gap++ {
+			n := separates(content[next:])
+			if n == 0 {
+				break
+			}
+			if next += n; next == len(content) {
+				break
+			}
+			if _, width := scriptDigit(content[next:]); width > 0 {
+				i = next
+				break
+			}
 		}
 	}
 	return out
 }
 
+// scriptDigit is the digit that a text begins with, and its bytes; 0 for none.
+//
 //go:norace
-func separates(b byte) bool {
-	switch b {
-	case ' ', '-', '.', '_', '/', '\t', '\'', 0xc2, 0xa0: // the last two are a space that does not break
-		return true
+func scriptDigit(text []byte) (digit byte, width int) {
+	switch c := text[0]; {
+	case c >= '0' && c <= '9':
+		return c, 1
+	case c < 0xd9: // no digit beyond ASCII begins lower
+		return 0, 0
 	}
-	return false
+	r, width := utf8.DecodeRune(text)
+	if !unicode.IsDigit(r) {
+		return 0, 0
+	}
+	for _, t := range unicode.Nd.R16 {
+		if rune(t.Lo) <= r && r <= rune(t.Hi) {
+			return '0' + byte((r-rune(t.Lo))%10), width
+		}
+	}
+	for _, t := range unicode.Nd.R32 {
+		if rune(t.Lo) <= r && r <= rune(t.Hi) {
+			return '0' + byte((r-rune(t.Lo))%10), width
+		}
+	}
+	return 0, 0
+}
+
+// separates gives the bytes of the character that a text begins with, 0 for a letter, a digit and the begin of a mask.
+//
+//go:norace
+func separates(text []byte) int {
+	switch c := text[0]; {
+	case c >= utf8.RuneSelf:
+		r, width := utf8.DecodeRune(text)
+		if unicode.IsLetter(r) || unicode.IsNumber(r) {
+			return 0
+		}
+		return width
+	case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '*' && len(text) > 1 && text[1] == '*':
+		return 0
+	}
+	return 1
 }
 
 // recordReach is how many bytes before and after what names a card belong to its record.

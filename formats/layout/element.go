@@ -278,7 +278,7 @@ func clearPAN(rec Record) string {
 }
 
 // isMasked says that v shows ten digits at most and hides something.
-func isMasked(v string) bool { return strings.Contains(v, "*") && len(onlyDigits(v)) <= 10 }
+func isMasked(v string) bool { return strings.Contains(v, "*") && len(iso.Digits(v)) <= 10 }
 
 // scrubbed is v, or the masked card number where v holds the record's card
 // number. A record that came without its number shows by the mask what the
@@ -287,7 +287,7 @@ func scrubbed(v string, rec Record) string {
 	if len(v) < iso.MinPANLength {
 		return v
 	}
-	digits := onlyDigits(v)
+	digits := iso.Digits(v)
 	if pan := clearPAN(rec); len(pan) >= iso.MinPANLength {
 		if strings.Contains(digits, pan) {
 			return iso.Mask(pan)

@@ -93,7 +93,7 @@ func shownUID(uid string) string {
 		clean = clean[:maxUID]
 	}
 	runs := strings.FieldsFunc(clean, func(r rune) bool { return r < '0' || r > '9' })
-	if slices.ContainsFunc(runs, looksLikePAN) {
+	if slices.ContainsFunc(runs, looksLikePAN) || looksLikePAN(iso.Digits(uid)) {
 		return strings.Repeat("*", len(clean))
 	}
 	return clean

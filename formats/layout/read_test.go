@@ -281,7 +281,7 @@ func TestProblemsAreCountedBeyondAThousand(t *testing.T) {
 }
 
 func TestAUIDThatCouldBeACardNumberIsNotShown(t *testing.T) {
-	for _, uid := range []string{"4111111111111111", "A4111111111111111B", "4111111111111111xxxxxxxxxxxx"} {
+	for _, uid := range []string{"4111111111111111", "A4111111111111111B", "4111 - 1111 - 1111 - 1111", "4111111111111111xxxxxxxxxxxx"} {
 		if strings.Contains(shownUID(uid), "4111") {
 			t.Errorf("the uid of %d characters is shown", len(uid))
 		}
@@ -308,5 +308,15 @@ func BenchmarkRead(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func TestACardNumberInAnOpenFieldIsMaskedHoweverItIsWritten(t *testing.T) {
+	for _, written := range []string{"4111111111111111", "4111 - 1111 - 1111 - 1111", "４１１１１１１１１１１１１１１１"} {
+		for name, rec := range map[string]Record{"beside the number": {PAN: "4111111111111111"}, "beside the mask": {PANMasked: "411111******1111"}} {
+			if got := scrubbed(written, rec); got != "411111******1111" {
+				t.Errorf("%s, a number of %d bytes is shown", name, len(written))
+			}
+		}
 	}
 }

@@ -9,31 +9,13 @@ import (
 	"reemboss/formats/iso"
 )
 
-// maskText hides what looks like a card number, and with it what follows a
-// track's separator to the track's end.
-func maskText(s string) string {
-	spans := iso.FindPANs(s)
-	if len(spans) == 0 {
-		return s
-	}
-	masked := []byte(iso.MaskSpans(s, spans))
-	for _, span := range spans {
-		if rest := s[span.End:]; rest == "" || !strings.ContainsRune("=^Dd", rune(rest[0])) {
-			continue
-		}
-		for i := span.End + 1; i < len(masked) && masked[i] != '?'; i++ {
-			if masked[i] != ' ' && masked[i] < utf8.RuneSelf {
-				masked[i] = '*'
-			}
-		}
-	}
-	return string(masked)
-}
+// maskText hides what looks like a card number, and what of a track follows it.
+func maskText(s string) string { return iso.MaskSpans(s, iso.FindEvident(s)) }
 
 // maskName masks the name of a file. A day or a moment in it that stands by
 // itself, as in acme_20261121_000123.txt, is no part of a card number.
 func maskName(s string) string {
-	spans := iso.FindPANs(withoutDates(s))
+	spans := iso.FindEvident(withoutDates(s))
 	return iso.MaskSpans(s, spans)
 }
 
@@ -92,7 +74,7 @@ func likeOurs(s string) bool {
 // show quotes a value for a sentence, or says that it may not be shown.
 func show(s string) string {
 	const most = 40
-	if len(iso.FindPANs(s)) > 0 {
+	if len(iso.FindEvident(s)) > 0 {
 		return "a value that looks like a card number"
 	}
 	if utf8.RuneCountInString(s) > most {
