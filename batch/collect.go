@@ -96,8 +96,16 @@ func (n *Night) returnsTrouble(ctx context.Context, name, undone string, err err
 		return err
 	}
 	n.Log.Error().Str("run", n.run.ID).Str("bureau", name).Str("class", theirs.Class.String()).Msg(theirs.Error())
-	n.needs = append(n.needs, report.Need{What: "the return files of " + name + " could not be " + undone, Why: theirs.Error(), Command: "reemboss run"})
+	n.needs = append(n.needs, report.Need{What: "the return files of " + name + " could not be " + undone, Why: theirs.Error(), Command: wayOut(name, err)})
 	return nil
+}
+
+// wayOut is the command that helps after a bureau's error.
+func wayOut(name string, err error) string {
+	if errors.Is(err, bureau.ErrHostKey) {
+		return report.PinHost(name)
+	}
+	return "reemboss run"
 }
 
 // fetchReturns takes every file that was not taken before.
@@ -149,7 +157,7 @@ func (n *Night) oneReturn(bureauName, undone, file string, err error) error {
 		return err
 	}
 	n.Log.Error().Str("run", n.run.ID).Str("bureau", bureauName).Str("class", theirs.Class.String()).Msg(theirs.Error())
-	n.needs = append(n.needs, report.Need{What: fmt.Sprintf("%s of %s could not be %s", printable(file), bureauName, undone), Why: theirs.Error(), Command: "reemboss run"})
+	n.needs = append(n.needs, report.Need{What: fmt.Sprintf("%s of %s could not be %s", printable(file), bureauName, undone), Why: theirs.Error(), Command: wayOut(bureauName, err)})
 	return nil
 }
 

@@ -31,6 +31,9 @@ func (n *Night) reconcile(ctx context.Context) (*Result, error) {
 	if err := n.strays(ctx); err != nil {
 		return nil, err
 	}
+	if err := n.grewAfter(ctx); err != nil {
+		return nil, err
+	}
 	n.at("reconcile/reports")
 	started := n.Now()
 	r, err := n.writeReports(ctx, n.run.ID)
@@ -322,6 +325,7 @@ func (n *Night) place(f ledger.RequestFile) error {
 		return err
 	}
 	n.at("answer/sealed")
+	n.tellGrown(f, f.Intake)
 	return n.Files.Remove(from)
 }
 

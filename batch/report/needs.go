@@ -55,6 +55,12 @@ func withReason(command string, options ...string) []string {
 	return list
 }
 
+// unknownHost is in why a file was not sent to a server that does not show the known host key (bureau.ErrHostKey).
+const unknownHost = "the host key is not the known one"
+
+// PinHost is the command that shows the host keys of a recipient's server, and how the right one is pinned; to try again before helps nothing.
+func PinHost(recipient string) string { return "reemboss bureau pin-host " + Quoted(recipient) }
+
 // needFile tells of an outgoing file that is not where it belongs.
 func (g *gathering) needFile(f *ledger.BureauFile) error {
 	what := fmt.Sprintf("%s for %s (%s) is not sent: %s", f.Name, f.Recipient, plural(f.Records, "record"), f.State)
@@ -73,7 +79,11 @@ func (g *gathering) needFile(f *ledger.BureauFile) error {
 		g.need(what, why(f.LastError, "The connection was lost while the file got its final name, and nobody here can know whether it did. Ask the bureau whether it has the file."),
 			withReason("reemboss resolve "+Quoted(f.Name), "--delivered", "--resend")...)
 	default:
-		g.need(what, why(f.LastError, "The transfer did not come to its end."), "reemboss run")
+		command := "reemboss run"
+		if strings.Contains(f.LastError, unknownHost) {
+			command = PinHost(f.Recipient)
+		}
+		g.need(what, why(f.LastError, "The transfer did not come to its end."), command)
 	}
 	return nil
 }
