@@ -182,7 +182,7 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 		return n.refuseUnreadable(ctx, f, err)
 	}
 	defer file.Close()
-	scan := &panScan{registry: n.Ledger, ours: n.ourNumber}
+	scan := n.newScan()
 	err = file.Each(func(row *request.Row) error {
 		f.Rows++
 		if f.Rows%chunkRows == 0 {

@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"reemboss/batch/ledger"
 	"reemboss/bureau"
@@ -15,17 +17,19 @@ import (
 )
 
 // blockSize is how much of a file is searched at once; overlap is carried into
-// the next block so that a number across the border is seen (19 digits with
-// three characters between two of them, of four bytes each, fit).
+// the next block so that a number across the border is seen: 19 digits with
+// three characters between two of them, in UTF-32, as escapes, or with the tags
+// of a format between them. Both are whole units of UTF-32.
 const (
 	blockSize = 1 << 20
-	overlap   = 1 << 10
+	overlap   = 1 << 14
 )
 
 // bytesHoldPAN says whether the bytes of a file, or of any part of it where it
 // is a zip archive (a workbook), hold a card number that the index knows. What
 // cannot be looked into (a torn archive, a locked part, an old binary workbook,
-// more than the limit) counts as holding one: the file is then kept sealed.
+// more than the limit, a text that nobody here can read) counts as holding one:
+// the file is then kept sealed.
 func (n *Night) bytesHoldPAN(ctx context.Context, path string) (bool, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -36,15 +40,22 @@ func (n *Night) bytesHoldPAN(ctx context.Context, path string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return n.contentHoldsPAN(ctx, f, info.Size())
+	scan := n.newScan()
+	holds, err := n.scanHoldsPAN(ctx, scan, f, info.Size())
+	start := make([]byte, bureau.FormHead)
+	form, _ := bureau.FormOf(start[:readStart(f, start)])
+	return holds || scan.unreadable && form == bureau.NotPGP, err
 }
 
-// contentHoldsPAN is [Night.bytesHoldPAN] for the first size bytes of f.
+// contentHoldsPAN is [Night.bytesHoldPAN] for the first size bytes of f, of which a reader made rows.
 func (n *Night) contentHoldsPAN(ctx context.Context, f io.ReaderAt, size int64) (bool, error) {
+	return n.scanHoldsPAN(ctx, n.newScan(), f, size)
+}
+
+func (n *Night) scanHoldsPAN(ctx context.Context, scan *panScan, f io.ReaderAt, size int64) (bool, error) {
 	if start := make([]byte, bureau.FormHead); packed(start[:readStart(f, start)]) {
 		return true, nil
 	}
-	scan := &panScan{registry: n.Ledger, ours: n.ourNumber}
 	if err := scan.stream(ctx, io.NewSectionReader(f, 0, size)); err != nil {
 		return false, err
 	}
@@ -54,6 +65,7 @@ func (n *Night) contentHoldsPAN(ctx context.Context, f io.ReaderAt, size int64) 
 		return scan.found || string(torn[:readStart(f, torn)]) == zipMagic, nil
 	}
 	left := n.Config.Intake.MaxUnpacked
+	defer func() { scan.unreadable = false }() // of an archive the parts were looked into
 	for _, part := range archive.File {
 		r, err := part.Open()
 		if err != nil {
@@ -125,19 +137,19 @@ func (r *watchedReader) Read(p []byte) (int, error) {
 // stream searches everything that can be read from r. A read error ends the search, not the night.
 func (s *panScan) stream(ctx context.Context, r io.Reader) error {
 	block := make([]byte, 0, blockSize+overlap)
+	first, units := true, false
 	for !s.found {
 		kept := copy(block[:overlap], block[max(0, len(block)-overlap):])
 		count, err := io.ReadFull(r, block[kept:kept+blockSize])
 		block = block[:kept+count]
 		if count > 0 && !blank(block) {
-			text := block
-			if bytes.IndexByte(text, 0) >= 0 { // UTF-16: digits with zero bytes between them
-				text = withoutZeros(text)
-			}
-			if err := s.cells(ctx, []string{string(text)}); err != nil {
+			units = units || first && utf16Marked(block)
+			s.unreadable = s.unreadable || !units && !readable(block)
+			if err := s.cells(ctx, readings(block, units)); err != nil {
 				return err
 			}
 		}
+		first = false
 		if err != nil {
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 				return err
@@ -151,17 +163,6 @@ func (s *panScan) stream(ctx context.Context, r io.Reader) error {
 // blank says that a block has zero bytes only. The holes of a sparse file are nothing else, and there may be gigabytes of them.
 func blank(block []byte) bool {
 	return block[0] == 0 && bytes.Equal(block[1:], block[:len(block)-1])
-}
-
-// withoutZeros leaves the zero bytes out.
-func withoutZeros(block []byte) []byte {
-	text := make([]byte, 0, len(block)/2+1)
-	for _, b := range block {
-		if b != 0 {
-			text = append(text, b)
-		}
-	}
-	return text
 }
 
 // masker gives a function that masks every card number of a text that the index
@@ -200,8 +201,14 @@ func (n *Night) knownIn(ctx context.Context) func(string) bool {
 type panScan struct {
 	registry ledger.Registry
 	ours     func(iso.PAN) bool
-	pending  []iso.PAN
+	pending  map[string]iso.PAN // by its digits
 	found    bool
+
+	unreadable bool // of what was streamed, a part is no text that can be read here
+}
+
+func (n *Night) newScan() *panScan {
+	return &panScan{registry: n.Ledger, ours: n.ourNumber, pending: map[string]iso.PAN{}}
 }
 
 func (s *panScan) cells(ctx context.Context, cells []string) error {
@@ -211,7 +218,7 @@ func (s *panScan) cells(ctx context.Context, cells []string) error {
 	for _, cell := range cells {
 		for _, span := range iso.FindPANs(cell) {
 			s.found = s.found || s.ours(span.PAN)
-			s.pending = append(s.pending, span.PAN)
+			s.pending[span.PAN.Reveal()] = span.PAN
 		}
 	}
 	if len(s.pending) < 1000 {
@@ -224,11 +231,11 @@ func (s *panScan) settle(ctx context.Context) error {
 	if s.found || len(s.pending) == 0 {
 		return nil
 	}
-	known, err := s.registry.KnownPANs(ctx, s.pending)
+	known, err := s.registry.KnownPANs(ctx, slices.Collect(maps.Values(s.pending)))
 	if err != nil {
 		return err
 	}
-	s.pending = s.pending[:0]
+	clear(s.pending)
 	for _, k := range known {
 		s.found = s.found || k
 	}

@@ -140,3 +140,36 @@ func TestACardNumberInAnExtractIsRecognisedHoweverItIsWritten(t *testing.T) {
 	b.run()
 	b.nowhere(b.number(1))
 }
+
+// Of a track nothing stays but what of its card number may be shown: neither expiry nor service code nor discretionary data.
+func TestTheRestOfATrackIsMaskedWithItsCardNumber(t *testing.T) {
+	b, s := oneCard(t)
+	number, tail, name := b.number(2), "27082011234567890", "TESTER/ANNA"
+	tracks := map[string]string{"track 2": number + "=" + tail, "with sentinels": ";" + number + "=" + tail + "?", "in a chip": number + "D" + tail + "F",
+		"track 1": "%B" + number + "^" + name + "^" + tail + "?", "in groups": inGroups(" ")(number) + " = " + tail}
+	for place, track := range tracks {
+		b.drop("track "+place+".csv", "card_id,user_id,reason_code,reference,printed_name,comment\n"+
+			"1,C1,damaged,"+track+",,"+track+" please\n1,C1,damaged,,"+track+",\n"+track+",C1,"+track+",,,\n")
+		b.drop("refused "+strings.ReplaceAll(track, "/", "-")+".csv", "x\n")
+		b.drop(place+".xlsx", workbook(t, requestTable(1), rowOf(1, "<t>read "+track+" twice</t>")))
+	}
+	b.answer("r.csv", strings.Replace(b.event(s, "REJECTED", b.now), "REJECTED,,,,", "REJECTED,,7,read "+tracks["track 1"]+" twice,", 1))
+	b.run()
+	b.nowhere(number, tail, onlyDigits(name))
+	result, err := os.ReadFile(first(t, b.Path("done", "*", "track track 2.csv.result.csv")))
+	if err != nil || !strings.Contains(string(result), ","+number[:6]+"******"+number[12:]+"="+strings.Repeat("*", len(tail))+" please,") {
+		t.Errorf("the comment is not masked as it should be (%v)", err)
+	}
+	if got := b.order(1).Events[0].Description; !strings.HasSuffix(got, "? twice") {
+		t.Errorf("what follows a track is hidden too: %q", got)
+	}
+}
+
+func first(t *testing.T, pattern string) string {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) == 0 {
+		t.Fatalf("%s: %v", pattern, err)
+	}
+	return found[0]
+}

@@ -152,7 +152,7 @@ func (n *Night) heldBytes(file *ledger.ReturnFile, read func(io.Reader) error) e
 // returnHoldsPAN says whether the bytes as they came hold a card number of ours in clear.
 func (n *Night) returnHoldsPAN(ctx context.Context, file *ledger.ReturnFile) (holds bool, err error) {
 	err = n.heldBytes(file, func(came io.Reader) error {
-		scan := &panScan{registry: n.Ledger, ours: n.ourNumber}
+		scan := n.newScan()
 		if err := scan.stream(ctx, came); err != nil {
 			return err
 		}

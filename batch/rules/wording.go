@@ -19,19 +19,20 @@ const (
 // is long, and with all digits but the last four hidden when there are enough
 // of them for a card number, in whatever way they are written.
 func shown(value string) string {
-	digits := 0
-	for _, r := range value {
-		if unicode.IsDigit(r) {
-			digits++
-		}
-	}
-	if digits > maxShownDigits {
-		value = hideDigits(value, digits-4)
-	}
+	value = withoutNumbers(value)
 	if runes := []rune(value); len(runes) > maxShownRunes {
 		value = string(runes[:maxShownRunes]) + "…"
 	}
 	return strconv.Quote(value)
+}
+
+// withoutNumbers hides all digits but the last four of a text that has enough of them for a card number, and what follows one on a track.
+func withoutNumbers(text string) string {
+	if len(iso.Digits(text)) <= maxShownDigits {
+		return text
+	}
+	text = iso.MaskSpans(text, iso.FindPANs(text))
+	return hideDigits(text, len(iso.Digits(text))-4)
 }
 
 // hideDigits replaces the first n digits of s by asterisks.
@@ -76,16 +77,7 @@ func cards(n int64) string {
 
 // harmless is a sentence of another package, with the digits of anything that could be a card number hidden.
 func harmless(sentence string) string {
-	digits := 0
-	for _, r := range sentence {
-		if unicode.IsDigit(r) {
-			digits++
-		}
-	}
-	if digits > maxShownDigits {
-		sentence = hideDigits(sentence, digits-4)
-	}
-	return strings.TrimSuffix(sentence, ".")
+	return strings.TrimSuffix(withoutNumbers(sentence), ".")
 }
 
 // shownID is the id of a card that a person is sent to: whole, or the sentence is of no use, unless it is as long as a card number.
