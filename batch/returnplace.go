@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"reemboss/batch/ledger"
+	"reemboss/batch/report"
 )
 
 // place puts a return file that is done with into returns/<bureau>/, or into
@@ -182,7 +183,7 @@ func (n *Night) writeReason(file *ledger.ReturnFile) error {
 		out := csv.NewWriter(w)
 		for _, row := range [][]string{
 			{"bureau", "file", "line", "code", "message", "sha256", "size"},
-			{file.Bureau, file.Name, "0", file.Code, file.Detail, file.SHA256, strconv.FormatInt(file.Size, 10)},
+			{file.Bureau, report.Neutral(file.Name), "0", file.Code, report.Neutral(file.Detail), file.SHA256, strconv.FormatInt(file.Size, 10)},
 		} {
 			if err := out.Write(row); err != nil {
 				return err

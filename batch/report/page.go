@@ -12,6 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/text/runes"
+	"golang.org/x/text/transform"
+
 	"reemboss/batch/ledger"
 )
 
@@ -110,6 +113,7 @@ type rangeBar struct {
 
 // writePage writes reconciliation.html: one page that needs no other file and
 // no network. Its policy lets nothing in but its own style and script, by their hashes.
+// A control character that a sender wrote stands in it as _.
 func (r *Reconciliation) writePage(w io.Writer) error {
 	p := page{
 		Reconciliation: r, Style: template.CSS(pageStyle), Script: template.JS(pageScript), StyleHash: policyHash(pageStyle), ScriptHash: policyHash(pageScript),
@@ -144,7 +148,11 @@ func (r *Reconciliation) writePage(w io.Writer) error {
 	p.NotAccepted = r.Read - r.Accepted
 	p.RefusalsLeft = p.NotAccepted > int64(len(p.Refusals))
 	p.FileRefused = slices.ContainsFunc(r.RequestFiles, func(f RequestFile) bool { return f.Code != "" })
-	return pageTemplate.Execute(w, p)
+	printed := transform.NewWriter(w, runes.Map(uncontrolled))
+	if err := pageTemplate.Execute(printed, p); err != nil {
+		return err
+	}
+	return printed.Close()
 }
 
 // policyHash is a source of the content security policy: the text with this hash and no other.

@@ -24,10 +24,11 @@
 // # CSV
 //
 // UTF-8 without a byte order mark, comma, quoted as in RFC 4180, lines end with
-// LF. A cell of a result that begins with = + - @ (also in full width), a tab
-// or another control character, spaces before it not counted, gets an
-// apostrophe in front, so that no spreadsheet takes it for a formula. The one
-// exception are amounts that we write ourselves: a balance of -12.50 is a plain
+// LF. A cell of a result that begins with = + - @ (also in full width), spaces
+// before it not counted, or with a tab or an end of line gets an apostrophe in
+// front, so that no spreadsheet takes it for a formula; so does what follows a
+// semicolon, a tab or an end of line within a cell. Other control characters are
+// written as _. The one exception are amounts that we write ourselves: a balance of -12.50 is a plain
 // number and stays one.
 package report
 
@@ -80,13 +81,48 @@ type Ledger interface {
 }
 
 // Neutral is cell with an apostrophe in front where a spreadsheet could take
-// it for a formula or a command (CSV injection); else cell as it is.
+// it for a formula or a command (CSV injection), and so within it behind what some
+// spreadsheets take for the end of a cell: a semicolon, a tab, the end of a line (a
+// comma is quoted). Control characters but these are replaced by _: who prints a
+// result on a terminal must not have it commanded.
 func Neutral(cell string) string {
-	first, _ := utf8.DecodeRuneInString(strings.TrimLeft(cell, " \u00a0"))
-	if strings.ContainsRune("=+-@＝＋－＠", first) || (unicode.IsControl(first) && cell != "") {
-		return "'" + cell
+	cell = strings.Map(uncontrolled, cell)
+	if !strings.ContainsAny(cell, ";\t\r\n") {
+		if formula(cell) {
+			return "'" + cell
+		}
+		return cell
 	}
-	return cell
+	var b strings.Builder
+	if strings.IndexByte("\t\r\n", cell[0]) >= 0 {
+		b.WriteByte('\'')
+	}
+	for rest := cell; rest != ""; {
+		if formula(rest) {
+			b.WriteByte('\'')
+		}
+		end := strings.IndexAny(rest, ";\t\r\n") + 1
+		if end == 0 {
+			end = len(rest)
+		}
+		b.WriteString(rest[:end])
+		rest = rest[end:]
+	}
+	return b.String()
+}
+
+// formula says that a cell begins as formulas do. Blanks before, and what is not seen, do not count.
+func formula(cell string) bool {
+	first, _ := utf8.DecodeRuneInString(strings.TrimLeftFunc(cell, func(r rune) bool { return unicode.In(r, unicode.Zs, unicode.Cf) }))
+	return strings.ContainsRune("=+-@＝＋－＠", first)
+}
+
+// uncontrolled replaces characters that command a terminal; tabs and ends of lines stay.
+func uncontrolled(r rune) rune {
+	if unicode.IsControl(r) && r != '\t' && r != '\r' && r != '\n' {
+		return '_'
+	}
+	return r
 }
 
 // amount is a decimal number as it is, and anything else neutralised.

@@ -181,8 +181,11 @@ func TestColumnsOfAllSheetsAreJoined(t *testing.T) {
 
 func TestCSVInjectionIsNeutralised(t *testing.T) {
 	for cell, want := range map[string]string{
-		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\tx": "'\tx", "\rx": "'\rx", "\x00": "'\x00", "  =1": "'  =1",
+		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\tx": "'\tx", "\rx": "'\rx", "\x00": "_", "  =1": "'  =1",
 		"＝1": "'＝1", "": "", "abc": "abc", "0012": "0012", "a=b": "a=b", " x": " x", "'=1": "'=1", "Ö": "Ö",
+		"x;=cmd|1": "x;'=cmd|1", "x\t@SUM(1)": "x\t'@SUM(1)", "x\n-1": "x\n'-1", "x\r\n+1": "x\r\n'+1", "x; =1": "x;' =1", "=1;=2": "'=1;'=2", ";=1": ";'=1", "\t=1": "'\t'=1",
+		"x,=1": "x,=1", "a;b;c": "a;b;c", "a\nb": "a\nb", "\ufeff=1": "'\ufeff=1", "x;＝1": "x;'＝1", "\n": "'\n",
+		"\x1b]0;pwn\x07": "_]0;pwn_", "\x1b=1": "_=1", "x\u009b31m": "x_31m", "a\x7fb": "a_b", "a\u200eb": "a\u200eb",
 	} {
 		if got := Neutral(cell); got != want {
 			t.Errorf("%q: %q, want %q", cell, got, want)
