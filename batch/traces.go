@@ -162,7 +162,8 @@ func (n *Night) notOlder(ctx context.Context) error {
 // this ledger does not know are never overwritten. (Those of a plan are, by the same bytes.)
 func (n *Night) nameFree(recipient, name string) error {
 	for _, name := range []string{name, name + unsettled} {
-		switch _, err := os.Lstat(filepath.Join(n.Outbox(recipient), name)); {
+		switch info, err := os.Lstat(filepath.Join(n.Outbox(recipient), name)); {
+		case err == nil && !info.Mode().IsRegular(): // nothing that a rename would replace
 		case err == nil:
 			return fmt.Errorf("%w: outbox/%s/%s is there, and its number was not given out yet; nothing more is issued. If another run of this workspace made it, the ledger is an older copy: put the newest state/ back, or a backup with reemboss restore; if none did, move it elsewhere", ledger.ErrBehind, recipient, name)
 		case !errors.Is(err, fs.ErrNotExist):

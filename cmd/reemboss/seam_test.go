@@ -14,6 +14,7 @@ import (
 // writesItself is what may change a file system without durable.Disk, and why.
 var writesItself = map[string]string{
 	"batch/durable/disk.go":         "is the machine's own",
+	"batch/durable/read.go":         "opens for reading only",
 	"batch/ledger/sqlite/sqlite.go": "makes the empty file that SQLite then writes itself",
 	"batch/ledger/sqlite/copy.go":   "makes the empty file that SQLite then writes itself",
 	"bureau/pickup_folder.go":       "is the machine's own where no disk is given",
