@@ -16,6 +16,7 @@ import (
 
 	"reemboss/batch/ledger"
 	"reemboss/batch/rules"
+	"reemboss/formats/iso"
 	"reemboss/formats/request"
 )
 
@@ -331,6 +332,29 @@ func TestCardNumbersAreMaskedWherePeopleWriteThem(t *testing.T) {
 		}
 		if res.Withheld != "" {
 			t.Errorf("%s: %s", name, res.Withheld)
+		}
+	}
+}
+
+func TestCardNumbersAreMaskedHoweverTheyAreWritten(t *testing.T) {
+	for _, written := range []string{"4111 - 1111 - 1111 - 1111", "4111  1111\t1111\n1111", "4111\u20031111\u200b1111\u00ad1111", "４１１１１１１１１１１１１１１１", "٤١١١ ١١١١ ١١١١ ١١١١"} {
+		in := simple.input(t, simpleBook(t, func(f *excelize.File) {
+			_ = f.SetCellStr("Sheet1", "B2", "see "+written)
+			_ = f.AddComment("Sheet1", excelize.Comment{Cell: "B2", Text: "card " + written})
+		}))
+		in.Mask = iso.MaskLikely
+		in.FindKnown = func(text string) bool { return iso.MaskLikely(text) != text }
+		res, err := WriteResult(context.Background(), in)
+		if err != nil || res.Withheld != "" {
+			t.Errorf("%q: %v %s", iso.MaskLikely(written), err, res.Withheld)
+			continue
+		}
+		f, err := excelize.OpenFile(res.Workbook)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cell, _ := f.GetCellValue("Sheet1", "B2"); cell != "see "+iso.MaskLikely(written) || cell == "see "+written {
+			t.Errorf("%q is not masked", iso.MaskLikely(written))
 		}
 	}
 }
