@@ -171,11 +171,14 @@ func withoutTags(text string) string {
 		}
 		b.WriteString(text[:open])
 		text = text[open:]
-		end := strings.IndexByte(text, '>')
-		if next := text[1] | 0x20; end < 0 || text[1] != '/' && text[1] != '!' && text[1] != '?' && (next < 'a' || next > 'z') {
+		if next := text[1] | 0x20; text[1] != '/' && text[1] != '!' && text[1] != '?' && (next < 'a' || next > 'z') {
 			b.WriteByte('<')
 			text = text[1:]
 			continue
+		}
+		end := strings.IndexByte(text, '>')
+		if end < 0 {
+			break // no tag ends any more; looked for once, or a text of < alone would take its length squared
 		}
 		switch name := tagName(text[1:end]); {
 		case endsText[name]:

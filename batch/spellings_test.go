@@ -192,3 +192,11 @@ func TestReadings(t *testing.T) {
 		}
 	}
 }
+
+// Tags that never end are looked for once: with a search for each the block would take minutes.
+func TestTagsThatNeverEnd(t *testing.T) {
+	text := strings.Repeat("<a", 1<<19)
+	if got := withoutTags(text); got != text {
+		t.Errorf("%d of %d characters are left", len(got), len(text))
+	}
+}
