@@ -237,6 +237,11 @@ func (n *Night) makeReady(ctx context.Context, l *sqlite.Ledger, list *backupLis
 	if err != nil {
 		return nil, none, err
 	}
+	earlier, err := l.Restorations(ctx)
+	if err != nil {
+		return nil, none, err
+	}
+	left = left.since(earlier)
 	counted := n.countedByReports(left, backup, known)
 	lowest := n.lowest(known, counted, left.numbers())
 	since := n.since(list, present)

@@ -110,8 +110,30 @@ func (n *Night) unknownRuns(ctx context.Context, l ledger.Ledger) (list []runTra
 	return list, nil
 }
 
-// notOlder is the error of a ledger beside traces that it does not know, and that no restore passed over: those have
-// numbers that are not given out any more.
+// since are the traces that no restore passed over: the numbers of those are not given out any more.
+func (t *traces) since(restorations []ledger.Restoration) *traces {
+	passed := func(counter string, number int64) bool {
+		return slices.ContainsFunc(restorations, func(r ledger.Restoration) bool {
+			return slices.ContainsFunc(r.Skipped, func(s ledger.Skipped) bool { return s.Counter == counter && s.First <= number && number <= s.Last })
+		})
+	}
+	left := &traces{sealed: map[string][]sealedTrace{}}
+	for recipient, files := range t.sealed {
+		for _, f := range files {
+			if f.sequence == 0 || !passed("sequence/"+recipient, f.sequence) {
+				left.sealed[recipient] = append(left.sealed[recipient], f)
+			}
+		}
+	}
+	for _, r := range t.runs {
+		if !passed(runCounter(r.date), r.number) {
+			left.runs = append(left.runs, r)
+		}
+	}
+	return left
+}
+
+// notOlder is the error of a ledger beside traces that it does not know, and that no restore passed over.
 func (n *Night) notOlder(ctx context.Context) error {
 	t, err := n.traces(ctx, n.Ledger)
 	if err != nil || len(t.sealed)+len(t.runs) == 0 {
@@ -121,35 +143,28 @@ func (n *Night) notOlder(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	passed := func(counter string, number int64) bool {
-		return slices.ContainsFunc(restorations, func(r ledger.Restoration) bool {
-			return slices.ContainsFunc(r.Skipped, func(s ledger.Skipped) bool { return s.Counter == counter && s.First <= number && number <= s.Last })
-		})
-	}
 	begun, err := n.Ledger.LastRuns(ctx, 1)
 	if err != nil {
 		return err
 	}
+	t = t.since(restorations)
 	var tell []string
 	for _, recipient := range slices.Sorted(maps.Keys(t.sealed)) {
 		var names []string
-		for _, s := range t.sealed[recipient] {
-			// Of a ledger that never worked every file is another's; else one whose name is none of ours says nothing.
-			if s.sequence > 0 && !passed("sequence/"+recipient, s.sequence) || s.sequence == 0 && len(begun)+len(restorations) == 0 {
-				names = append(names, s.name)
+		for _, f := range t.sealed[recipient] {
+			if f.sequence > 0 || len(begun)+len(restorations) == 0 { // a name that is none of ours speaks only to a ledger that never worked
+				names = append(names, f.name)
 			}
 		}
 		if len(names) > 0 {
 			tell = append(tell, fmt.Sprintf("outbox/%s/ has %s", recipient, some(names)))
 		}
 	}
-	var ids []string
-	for _, r := range t.runs {
-		if !passed(runCounter(r.date), r.number) {
+	if len(t.runs) > 0 {
+		var ids []string
+		for _, r := range t.runs {
 			ids = append(ids, r.id)
 		}
-	}
-	if len(ids) > 0 {
 		tell = append(tell, "reports/ has "+some(ids))
 	}
 	if len(tell) == 0 {

@@ -232,6 +232,21 @@ func TestMarksThatAreNotTheNewest(t *testing.T) {
 	b.nothingAgain(given, left)
 }
 
+// What an earlier restore passed over is not counted again by the next one: the marks are still those of the last run.
+func TestASecondRestoreCountsOnlyWhatIsNew(t *testing.T) {
+	b := tracesBench(t)
+	first := b.backedUp()
+	b.lostNights()
+	b.losesState("*")
+	b.restoredWithNothingMore(first)
+	b.run()
+	second := b.backedUp()
+	b.run()
+	if told := b.asked(second); !strings.Contains(told, "they know every number") {
+		t.Errorf("the marks are not taken for the newest: %s", told)
+	}
+}
+
 // A skip that uses a range up refuses the rows that want a number of it, and nothing else; the restore says so.
 func TestARangeThatARestoreUsesUp(t *testing.T) {
 	b := tracesBench(t)
