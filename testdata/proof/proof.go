@@ -1,6 +1,6 @@
 // Package proof counts the points at which a test broke the product on purpose, for `make prove`.
 //
-// A test of that kind has far more points than a day's work can wait for. Beside the other tests it tries about a
+// A test of that kind has far more points than a day's work can wait for. Under a plain go test it tries about a
 // hundredth of them, the same ones each time. Where the variable REEMBOSS_PROVE names a file it tries every one, or a
 // chosen tenth where REEMBOSS_PROVE_NTH is 10, and appends there what it counted, one JSON object a line:
 // {"what":"SFTP cuts","points":7046,"violations":0}.
@@ -95,7 +95,7 @@ func (c *Count) tell(tb testing.TB) {
 	}
 }
 
-// seldom is how few of the points are tried beside the other tests: every hundredth.
+// seldom is how few of the points a plain go test tries: every hundredth.
 const seldom = 100
 
 // Nth says that every nth point is tried: 1 where the whole is to be proven.
