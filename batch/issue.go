@@ -270,19 +270,17 @@ func (d *decider) nextCardID(ctx context.Context, moved map[string]int64) (int64
 	return 0, errNoNumber
 }
 
-// nextPSN is the PSN of a card that keeps its number: the next one that no
-// other card with the number has (one number may serve several holders).
+// nextPSN is the PSN of a card that keeps its number: the one after the highest
+// that any card with the number has (one number may serve several holders). One
+// below may be free in the ledger and still be on the plastic of another holder,
+// whose next one is only held, say.
 func (d *decider) nextPSN(ctx context.Context, known *ledger.Known) (int, error) {
 	taken, err := d.n.Ledger.PSNs(ctx, known.PAN)
 	if err != nil {
 		return 0, err
 	}
 	taken = append(taken, d.psns[d.sameNumber(known.PAN)]...)
-	psn := issue.NextPSN(known.PSN)
-	for slices.Contains(taken, psn) {
-		psn++
-	}
-	return psn, nil
+	return issue.NextPSN(slices.Max(append(taken, known.PSN))), nil
 }
 
 // sameNumber tells card numbers apart within this process, without one of them in clear.
