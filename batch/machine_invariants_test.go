@@ -105,14 +105,14 @@ func (m *machine) arrivals() {
 	m.Helper()
 	var n *Night
 	for _, f := range m.seen.outgoing {
-		path := filepath.Join(m.Simulator(f.recipient), "incoming", f.name)
-		if f.recipient == "card-system" {
-			path = filepath.Join(m.Outbox(f.recipient), f.name)
-		}
+		path := m.arrivesAt(f)
 		content, err := os.ReadFile(path)
+		if err == nil { // again, where it was refused: what it refuses the bureau takes away
+			m.refused[f.name] = false
+		}
 		had := m.has[f.name]
 		switch {
-		case err != nil && had != nil && f.recipient != "card-system":
+		case err != nil && had != nil && f.recipient != "card-system" && !m.refused[f.name]:
 			m.Fatalf("%s is gone from its bureau", f.name)
 		case err != nil || f.recipient == "card-system" && f.state != string(ledger.Sent):
 			continue
@@ -260,6 +260,14 @@ func (m *machine) everyOrderIsInOnePlace() {
 	}
 }
 
+// arrivesAt is where a recipient has a file.
+func (m *machine) arrivesAt(f outgoingRow) string {
+	if f.recipient == "card-system" {
+		return filepath.Join(m.Outbox(f.recipient), f.name)
+	}
+	return filepath.Join(m.Simulator(f.recipient), "incoming", f.name)
+}
+
 // everyNumberIsOneFile: the numbers of a recipient's files are 1, 2, 3 …, each once, in order.
 func (m *machine) everyNumberIsOneFile() {
 	m.Helper()
@@ -288,7 +296,7 @@ func (m *machine) filesMoveAsTheyMay(was *rows) {
 	for id, f := range m.seen.outgoing {
 		before := was.outgoing[id]
 		if m.again[f.name] && f.state == string(ledger.Sent) {
-			m.again[f.name], m.refused[f.name] = false, false
+			m.again[f.name] = false
 		}
 		switch {
 		case f.state == string(ledger.Sent) && m.has[f.name] == nil && f.recipient != "card-system":

@@ -293,7 +293,7 @@ func (m *machine) bureauAnswersAgain() {
 	m.answerFile(r.bureau, lines)
 }
 
-// bureauRefuses: of a file that it refuses the bureau makes no card, and tells nothing else.
+// bureauRefuses: a file that it refuses the bureau takes away, makes no card of it, and tells nothing else.
 func (m *machine) bureauRefuses() {
 	fresh := slices.DeleteFunc(m.live(), func(f outgoingRow) bool { return m.told[f.name] })
 	if m.now.Before(m.latest) {
@@ -301,6 +301,9 @@ func (m *machine) bureauRefuses() {
 	}
 	f := choose(m, "file", fresh)
 	m.refused[f.name] = true
+	if err := os.Remove(m.arrivesAt(f)); err != nil {
+		m.Fatal(err)
+	}
 	m.answerFile(f.recipient, []string{fmt.Sprintf("FILE,%s,%d,,REFUSED,,E01,,,,%s", f.name, f.sequence, m.now.UTC().Format(time.RFC3339))})
 }
 

@@ -307,15 +307,30 @@ func (r *returnReader) fileNow(ctx context.Context, f *ledger.BureauFile) (now r
 		now.ByState[string(state)] = count
 	}
 	steps, err := r.n.Ledger.Deliveries(ctx, f.ID)
+	now.Sendings, now.Begun = sendings(steps)
+	return now, err
+}
+
+// sendings counts how often a file was SENT, and says from when on the bureau can
+// have had the newest of these transfers, ended or not: its rename, or its start
+// where it was not renamed. A repetition that failed put the file back to the SENT
+// of then, with the time of then; it is no sending.
+func sendings(steps []ledger.Delivery) (count int, begun time.Time) {
+	var sent, sentBegun time.Time
 	for _, step := range steps {
 		switch step.State {
-		case ledger.Intent:
-			now.Begun = step.At
+		case ledger.Intent, ledger.Renaming:
+			begun = step.At
 		case ledger.Sent:
-			now.Sendings++
+			if count > 0 && step.At.Equal(sent) {
+				begun = sentBegun
+				continue
+			}
+			count++
+			sent, sentBegun = step.At, begun
 		}
 	}
-	return now, err
+	return count, begun
 }
 
 // commitFile commits what a FILE line did, also when it did nothing: its position counts.

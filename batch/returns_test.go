@@ -164,6 +164,68 @@ func TestAFailedRepetitionOfAnUndecidedFileIsNotSent(t *testing.T) {
 	}
 }
 
+// A repetition that did not come about is no sending: the bureau refuses the one file that it has.
+func TestARefusalOfTheFirstSendingCountsWhereTheRepetitionFailed(t *testing.T) {
+	b, s := oneCard(t)
+	b.configure("host: alpha.simulator\n      port: 22\n", "host: alpha.simulator\n      port: 23\n") // no known host key
+	b.now = b.now.Add(time.Hour)
+	n := b.open()
+	f, err := n.Resend(t.Context(), s.FileName, "they cannot find it")
+	n.Close()
+	if err == nil || f.State != ledger.Sent {
+		t.Fatalf("%s %v", f.State, err)
+	}
+	b.configure("port: 23\n", "port: 22\n")
+	b.answer("r.csv", b.fileEvent(s, "REFUSED", 1, b.now.Add(-30*time.Minute)))
+	if r := b.run(); r.Exit != 4 || b.state(s.FileName).State != ledger.Refused {
+		t.Errorf("exit %d, %s", r.Exit, b.state(s.FileName).State)
+	}
+}
+
+// A machine at the bureau refuses a repetition in the very second in which it arrives.
+func TestARepetitionMayBeRefusedAtOnce(t *testing.T) {
+	b, s, _ := refused(t)
+	b.now = b.now.Add(999 * time.Millisecond)
+	n := b.open()
+	if _, err := n.Resend(t.Context(), s.FileName, "they mended their side"); err != nil {
+		t.Fatal(err)
+	}
+	n.Close()
+	b.answer("r2.csv", b.fileEvent(s, "REFUSED", 1, b.now.Truncate(time.Second)))
+	b.now = b.now.Add(time.Hour)
+	if r := b.run(); r.Exit != 4 || b.state(s.FileName).State != ledger.Refused {
+		t.Errorf("exit %d, %s", r.Exit, b.state(s.FileName).State)
+	}
+}
+
+func TestSendingsAreCounted(t *testing.T) {
+	hour := func(h int) time.Time { return time.Date(2026, 11, 23, h, 0, 0, 0, time.UTC) }
+	step := func(state ledger.BureauFileState, h int) ledger.Delivery {
+		return ledger.Delivery{State: state, At: hour(h)}
+	}
+	sent := []ledger.Delivery{step(ledger.Written, 1), step(ledger.Intent, 2), step(ledger.Uploaded, 3), step(ledger.Renaming, 4), step(ledger.Sent, 5)}
+	for name, tt := range map[string]struct {
+		since []ledger.Delivery
+		count int
+		begun int
+	}{
+		"once":                                 {nil, 1, 4},
+		"a second one began":                   {[]ledger.Delivery{step(ledger.Written, 6), step(ledger.Intent, 7), step(ledger.Uploaded, 8)}, 1, 7},
+		"and may have arrived":                 {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Uploaded, 8), step(ledger.Renaming, 9), step(ledger.Undecided, 10)}, 1, 9},
+		"twice":                                {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Uploaded, 8), step(ledger.Renaming, 9), step(ledger.Sent, 10)}, 2, 9},
+		"twice, and the second one was there":  {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Sent, 10)}, 2, 7},
+		"the second one failed":                {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Uploaded, 8), step(ledger.Sent, 5)}, 1, 4},
+		"the second one failed, the third not": {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Sent, 5), step(ledger.Intent, 8), step(ledger.Renaming, 9), step(ledger.Sent, 10)}, 2, 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			count, begun := sendings(slices.Concat(sent, tt.since))
+			if count != tt.count || !begun.Equal(hour(tt.begun)) {
+				t.Errorf("%d, %v; not %d, %v", count, begun, tt.count, hour(tt.begun))
+			}
+		})
+	}
+}
+
 // Number 2 waits while number 1 is refused: most bureaus take them in order.
 func TestTheNextNumberWaitsForARefusedOne(t *testing.T) {
 	b, s, _ := refused(t)

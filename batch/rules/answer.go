@@ -19,8 +19,8 @@ type FileNow struct {
 	ByState  map[string]int64 // its orders by their state
 	EverSent bool             // it was SENT once, whatever it is now
 	SentAt   time.Time        // when it was SENT last
-	Sendings int              // how often it was SENT
-	Begun    time.Time        // when its newest transfer began; zero where that is not asked for
+	Sendings int              // how often it was SENT; a repetition that failed is none
+	Begun    time.Time        // the bureau cannot have had its newest sending earlier; zero where that is not asked for
 	History  []Happened       // RECEIVED and REFUSED
 }
 
@@ -110,23 +110,25 @@ func ProvesDelivery(now FileNow, history []Happened, e Happened) bool {
 		return true
 	}
 	refusal := lastOf(append(slices.Clone(now.History), history...), refused)
-	return !e.At.Before(now.Begun) && (refusal.At.IsZero() || e.after(refusal))
+	return !e.before(now.Begun) && (refusal.At.IsZero() || e.after(refusal))
 }
 
 // ofAnEarlierSending says that a refusal belongs to a sending that was repeated
-// since, by itself refused or by a person.
+// since, by itself refused or by a person. The bureau may refuse a repetition
+// before we know that it arrived, so it counts from the moment at which it can
+// have arrived, not from SENT.
 func ofAnEarlierSending(now FileNow, e Happened) bool {
 	refusal := lastOf(now.History, refused)
 	if refusal.At.IsZero() && now.Sendings < 2 {
 		return false
 	}
-	return !refusal.At.IsZero() && !e.after(refusal) || e.At.Before(now.SentAt)
+	return !refusal.At.IsZero() && !e.after(refusal) || e.before(now.Begun)
 }
 
 // notSent: an answer to a file that has not left, or is about to be repeated;
 // then it answers the first sending.
 func notSent(now FileNow, e Happened) FileTurn {
-	if now.EverSent && !e.At.Before(now.SentAt) {
+	if now.EverSent && !e.before(now.SentAt) {
 		return FileTurn{}
 	}
 	return FileTurn{Dispute: fmt.Sprintf("%s contradicts the file's state %s: the bureau tells of a file that we have not sent; %s", e, now.State, askTheBureau)}

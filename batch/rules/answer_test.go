@@ -3,6 +3,7 @@ package rules
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -49,11 +50,13 @@ func TestWhatABureauSaysOfAFile(t *testing.T) {
 		{"refused, and one card was rejected", FileNow{State: "SENT", EverSent: true, ByState: map[string]int64{"SENT": 9, "REJECTED": 1}}, "", "REFUSED@2", none, disputed("REJECTED")},
 		{"refused twice, at other times", FileNow{State: "REFUSED", EverSent: true}, "REFUSED@3", "REFUSED@4", none, FileTurn{}},
 		{"refused and cancelled", FileNow{State: "VOID", EverSent: true}, "REFUSED@3", "REFUSED@4", none, FileTurn{}},
-		{"the first refusal again, told after the repetition", FileNow{State: "SENT", EverSent: true}, "REFUSED@-2", "REFUSED@-1", none, FileTurn{}},
+		{"the first refusal again, told after the repetition", FileNow{State: "SENT", EverSent: true, Begun: at(1)}, "REFUSED@-2", "REFUSED@-1", none, FileTurn{}},
 		{"the repetition refused", FileNow{State: "SENT", EverSent: true}, "REFUSED@0", "REFUSED@2", none, FileTurn{Refuse: true}},
 		{"an older refusal after a newer receipt", FileNow{State: "SENT", EverSent: true}, "RECEIVED@3", "REFUSED@2", none, FileTurn{}},
-		{"a refusal of the first of two sendings", FileNow{State: "SENT", EverSent: true, Sendings: 2}, "", "REFUSED@0", none, FileTurn{}},
-		{"a refusal of the second of two sendings", FileNow{State: "SENT", EverSent: true, Sendings: 2}, "", "REFUSED@2", none, FileTurn{Refuse: true}},
+		{"a refusal of the first of two sendings", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(1)}, "", "REFUSED@0", none, FileTurn{}},
+		{"a refusal of the second of two sendings", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(1)}, "", "REFUSED@2", none, FileTurn{Refuse: true}},
+		{"the repetition refused before we called it SENT", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(-2)}, "", "REFUSED@-1", none, FileTurn{Refuse: true}},
+		{"the repetition refused in the second of its rename", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(1).Add(999 * time.Millisecond)}, "REFUSED@-1", "REFUSED@1", none, FileTurn{Refuse: true}},
 		{"a disputed refusal is no earlier one", FileNow{State: "SENT", EverSent: true}, "REFUSED@3!", "REFUSED@2", none, FileTurn{Refuse: true}},
 		{"refused and never sent", FileNow{State: "PLANNED"}, "", "REFUSED@2", none, disputed("a file that we have not sent")},
 		{"refused while it is repeated", FileNow{State: "UPLOADED", EverSent: true}, "", "REFUSED@2", none, FileTurn{}},
