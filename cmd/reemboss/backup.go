@@ -71,7 +71,12 @@ func printRestored(w io.Writer, told *batch.RestoreTold) {
 		fmt.Fprintf(w, "The one before is in %s.\n", told.Aside)
 	}
 	for _, skipped := range told.Skipped {
-		if bureau, ok := strings.CutPrefix(skipped.Counter, "sequence/"); ok {
+		bureau, ok := strings.CutPrefix(skipped.Counter, "sequence/")
+		switch {
+		case !ok:
+		case skipped.First == skipped.Last:
+			fmt.Fprintf(w, "%s: number %d is not used any more; tell it, and ask whether it got it.\n", bureau, skipped.First)
+		default:
 			fmt.Fprintf(w, "%s: numbers %d to %d are not used any more; tell it, and ask which of them it got.\n", bureau, skipped.First, skipped.Last)
 		}
 	}
