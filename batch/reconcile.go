@@ -439,7 +439,8 @@ type RunStatus struct {
 	Told      string    `json:"told"`
 }
 
-// Status tells the last runs, the newest run's balance, every outgoing file that is not settled and what waits for a person.
+// Status tells the last runs, the newest run's balance, every outgoing file that is not settled and what waits for a person;
+// before all, that the ledger is an older copy.
 func (n *Night) Status(ctx context.Context) (*Status, error) {
 	runs, err := n.Ledger.LastRuns(ctx, 10)
 	if err != nil {
@@ -455,7 +456,12 @@ func (n *Night) Status(ctx context.Context) (*Status, error) {
 		}
 		s.Runs = append(s.Runs, status)
 	}
+	atWork, older, err := n.standing(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if len(runs) == 0 {
+		s.NeedsPerson = append(s.NeedsPerson, older...)
 		return s, nil
 	}
 	n.run = runs[0]
@@ -474,12 +480,26 @@ func (n *Night) Status(ctx context.Context) (*Status, error) {
 		return nil, err
 	}
 	s.Files = append(s.Files, held...)
-	unlock, err := n.lock()
-	switch {
-	case errors.Is(err, ErrLocked): // what a run at work has not done yet needs nobody
+	if atWork { // what a run at work has not done yet needs nobody
 		s.Runs[0].Told, s.NeedsPerson = "at work", []report.Need{}
-	case err == nil:
-		unlock()
 	}
+	s.NeedsPerson = slices.Insert(s.NeedsPerson, 0, older...)
 	return s, nil
+}
+
+// standing says whether a run is at work, and, where none is, what the next one would find: that the ledger is an older copy.
+func (n *Night) standing(ctx context.Context) (atWork bool, older []report.Need, err error) {
+	unlock, err := n.lock()
+	if err != nil {
+		return errors.Is(err, ErrLocked), nil, nil //nolint:nilerr // who may only look may not lock
+	}
+	defer unlock()
+	err = n.marks.check(ctx, n.Ledger)
+	if err == nil {
+		err = n.notOlder(ctx)
+	}
+	if !errors.Is(err, ledger.ErrBehind) {
+		return false, nil, err
+	}
+	return false, []report.Need{{What: "the ledger", Why: sentence(err), Command: "reemboss restore FILE"}}, nil
 }

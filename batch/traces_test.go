@@ -165,6 +165,7 @@ func TestAnOlderCopyOfTheWholeStateIsNoticed(t *testing.T) {
 						t.Fatalf("an older copy of state/ works on: %v", err)
 					}
 				}
+				b.statusSaysItIsOlder()
 				backup := b.backedUp()
 				if gone == "reports" { // nobody knows how many cards there are in the files
 					none, one := int64(0), int64(1)
@@ -181,6 +182,23 @@ func TestAnOlderCopyOfTheWholeStateIsNoticed(t *testing.T) {
 				b.nothingAgain(given, left)
 			})
 		}
+	}
+}
+
+// statusSaysItIsOlder: before anything else, whether or not this ledger knows of a run.
+func (b *bench) statusSaysItIsOlder() {
+	b.Helper()
+	n, err := Open(b.Context(), b.Dir, b.options())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer n.Close()
+	s, err := n.Status(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if len(s.NeedsPerson) == 0 || s.NeedsPerson[0].What != "the ledger" || !strings.Contains(s.NeedsPerson[0].Why, "older than what has already left the house") {
+		b.Fatalf("status says %+v", s.NeedsPerson)
 	}
 }
 
