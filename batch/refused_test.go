@@ -15,19 +15,7 @@ import (
 func undecided(t *testing.T) (*bench, ledger.Shipment) {
 	b, _ := oneCard(t)
 	b.drop("b.csv", "card_id,user_id,reason_code\n2,C2,1\n")
-	b.run(func(n *Night) {
-		n.Checkpoint = func(point string) {
-			if point == "sent/RENAMING" { // the bureau takes the temporary name away meanwhile
-				names, err := filepath.Glob(filepath.Join(b.Simulator("alpha"), "incoming", "*.part"))
-				if err != nil || len(names) != 1 {
-					t.Fatalf("temporary names %v %v", names, err)
-				}
-				if err := os.Remove(names[0]); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	})
+	b.run(b.takesTemporaryNames)
 	n := b.open()
 	files, err := n.Ledger.BureauFiles(t.Context(), ledger.FileQuery{States: []ledger.BureauFileState{ledger.Undecided}})
 	n.Close()
@@ -35,6 +23,22 @@ func undecided(t *testing.T) (*bench, ledger.Shipment) {
 		t.Fatalf("undecided: %+v %v", files, err)
 	}
 	return b, b.order(2)
+}
+
+// takesTemporaryNames: alpha takes a temporary name away while it is renamed.
+func (b *bench) takesTemporaryNames(n *Night) {
+	n.Checkpoint = func(point string) {
+		if point != "sent/RENAMING" {
+			return
+		}
+		names, err := filepath.Glob(filepath.Join(b.Simulator("alpha"), "incoming", "*.part"))
+		if err != nil || len(names) != 1 {
+			b.Fatalf("temporary names %v %v", names, err)
+		}
+		if err := os.Remove(names[0]); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 func TestAnAcknowledgementDecidesAnUndecidedDelivery(t *testing.T) {

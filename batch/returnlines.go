@@ -108,13 +108,18 @@ func (a *applying) flush(ctx context.Context) error {
 		return err
 	}
 	now := n.Now()
-	for i := range a.cards {
-		l := &a.cards[i]
-		if s := a.shipment(ctx, known, l); s != nil {
-			if err := a.delivered(ctx, known, s, l); err != nil {
-				return err
-			}
-			a.follow(ctx, s, l, now)
+	speaksOf := make([]*ledger.Shipment, len(a.cards))
+	for i := range a.cards { // first of all: where one line shows that a file arrived, all of them speak of cards that the bureau has
+		if speaksOf[i] = a.shipment(ctx, known, &a.cards[i]); speaksOf[i] == nil {
+			continue
+		}
+		if err := a.delivered(ctx, known, speaksOf[i], &a.cards[i]); err != nil {
+			return err
+		}
+	}
+	for i, s := range speaksOf {
+		if s != nil {
+			a.follow(ctx, s, &a.cards[i], now)
 		}
 	}
 	a.chunk.ReturnID, a.chunk.RunID, a.chunk.Pos, a.chunk.At = a.file.ID, n.run.ID, a.pos, now

@@ -87,6 +87,25 @@ func TestALateAcknowledgementSaysNothingOfTheRepetition(t *testing.T) {
 	}
 }
 
+// What shows that a file arrived stands behind old news of its cards, in one piece: no night stops at that.
+func TestProofOfArrivalBehindOldNews(t *testing.T) {
+	b, s, _ := refused(t)
+	n := b.open()
+	b.takesTemporaryNames(n)
+	f, err := n.Resend(t.Context(), s.FileName, "they mended their side")
+	n.Close()
+	if f.State != ledger.Undecided {
+		t.Fatalf("%s %v", f.State, err)
+	}
+	b.answer("r2.csv", b.event(s, "ACKED", b.now.Add(-3*time.Hour)), b.event(s, "PRODUCED", b.now.Add(time.Minute)))
+	b.now = b.now.Add(time.Hour)
+	r := b.run()
+	b.mustHold(r.Reconciliation)
+	if now := b.order(1); now.State != ledger.Produced || b.state(s.FileName).State != ledger.Sent || r.Exit != 0 {
+		t.Errorf("%s, file %s, exit %d: %+v", now.State, b.state(s.FileName).State, r.Exit, r.NeedsPerson)
+	}
+}
+
 func TestAnOlderRefusalDoesNotUndoANewerReceipt(t *testing.T) {
 	b, s := oneCard(t)
 	b.answer("a.csv", b.fileEvent(s, "RECEIVED", 1, b.now.Add(30*time.Minute)))
