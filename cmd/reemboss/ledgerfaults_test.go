@@ -90,7 +90,7 @@ func TestSystemCallsOfTheLedgerFail(t *testing.T) {
 	files := func(w *workspace) []string { return []string{w.LedgerFile(), w.LedgerFile() + "-wal"} }
 	const writes, syncs, reads = "pwrite64", "fsync,fdatasync", "pread64"
 	for _, inject := range proof.Chosen(c.injections(t, []strace{
-		{writes, "error=EIO:when=%d", 8}, {writes, "error=ENOSPC:when=%d+", 8}, {writes, "signal=KILL:when=%d", 8},
+		{writes, "error=EIO:when=%d", 16}, {writes, "error=ENOSPC:when=%d+", 16}, {writes, "signal=KILL:when=%d", 16},
 		{syncs, "error=EIO:when=%d", 1}, {syncs, "signal=KILL:when=%d", 1}, {reads, "error=EIO:when=%d", 16}, {reads, "error=EIO:when=%d+", 16},
 	}, files)) {
 		count.Try(t, inject[1], func(t *testing.T) {
