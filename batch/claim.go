@@ -182,7 +182,7 @@ func (n *Night) claim(ctx context.Context, c candidate, number int) error {
 			n.note("%s was gone when it was to be taken; nothing of it was done", printable(f.Name))
 			return errors.Join(n.Ledger.DropFile(ctx, id), n.vanished(c.folder))
 		}
-		if _, there := os.Lstat(place); there == nil { // renamed, but not known to be durable: the next run looks again
+		if _, there := os.Lstat(place); !errors.Is(there, fs.ErrNotExist) { // renamed, or nobody can see whether: the next run looks again
 			return fmt.Errorf("take %s: %w", printable(f.Name), err)
 		}
 		n.note("%s could not be taken: %v; it stays in the inbox", printable(f.Name), plain(err))

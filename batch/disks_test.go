@@ -130,6 +130,10 @@ func (f *watchedFile) Write(p []byte) (n int, err error) {
 	return n, failed("write", f.Name(), err)
 }
 
+func (f *watchedFile) Chmod(mode fs.FileMode) error {
+	return failed("chmod", f.Name(), f.disk.step("change mode", func() error { return f.File.Chmod(mode) }))
+}
+
 func (f *watchedFile) Sync() error {
 	return failed("sync", f.Name(), f.disk.step("sync", func() error {
 		if err := f.File.Sync(); err != nil {

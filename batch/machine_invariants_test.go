@@ -39,10 +39,10 @@ type model struct {
 	made       map[string]string      // card number and PSN → card and expiry
 	scanned    map[string]scannedFile // path → what was looked through
 	numbers    map[string]bool        // card numbers that must stand nowhere in clear
+	searched   int                    // how many of them all of scanned was looked through for
 
 	mayHold bool // alpha's files may be held
 	deletes bool // retention is on, or was
-	ran     bool // a night ran in this step
 }
 
 type droppedFile struct {
@@ -92,12 +92,9 @@ func (m *machine) look() {
 	m.holdsAreDecidedByWhoMay(was)
 	m.noCardIsMadeTwice()
 	m.auditHolds(was)
-	if m.ran {
-		m.nothingIsClear()
-	}
 	m.rememberOrders(was)
 	m.count(was)
-	m.resolved, m.ran = map[string]bool{}, false
+	m.resolved = map[string]bool{}
 }
 
 // arrivals opens what a recipient has newly got: it decrypts to what the plan fixed. What it has never changes.
@@ -394,6 +391,10 @@ func (m *machine) nothingIsClear() {
 	m.Helper()
 	for id := int64(1); id <= lastCard; id++ {
 		m.numbers[cardNumber(id)] = true
+	}
+	if len(m.numbers) > m.searched { // what was looked through may hold a number that nobody knew then
+		clear(m.scanned)
+		m.searched = len(m.numbers)
 	}
 	err := filepath.WalkDir(m.Dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

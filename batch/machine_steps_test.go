@@ -227,7 +227,6 @@ func (m *machine) night(dies int, what trouble) {
 		}
 	}
 	m.giveBack()
-	m.ran = true
 	if !died {
 		m.look()
 		m.afterNight(r)

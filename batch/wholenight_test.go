@@ -30,7 +30,7 @@ import (
 // wholeNight is a prepared workspace in which the next night does a little of everything, and how it ends when nothing
 // happens: return files of the night before, an extract, requests of both kinds with good and bad rows, one with a card
 // number in it, a refused file, a file that somebody approved and one that waits for approval, files for two bureaus and
-// the card system, and the retention of what is old.
+// the card system, the retention of what is old, and metrics.
 type wholeNight struct {
 	*bench
 	requests map[string]string
@@ -46,7 +46,8 @@ func prepareNight(t *testing.T) *wholeNight {
 	b.silent()
 	b.configure("max_records: 0", "max_records: 4", "after: leave", "after: remove", "stable_for: 1s", "stable_for: 1ms",
 		"people: {}", `people: {ben: {login: ben, approves: {bureaus: ["*"]}}}`,
-		"    returns: {dir: returns}\n", "    returns: {dir: returns, after: move, move_to: returns/done}\n    approval: {always: true}\n")
+		"    returns: {dir: returns}\n", "    returns: {dir: returns, after: move, move_to: returns/done}\n    approval: {always: true}\n",
+		"  metrics:\n    file: \"\"", "  metrics:\n    file: metrics.prom")
 	b.keep(0, 14, 0, 0)
 	w := &wholeNight{bench: b}
 	var extract bytes.Buffer

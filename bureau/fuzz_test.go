@@ -7,8 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
 // fuzzMemory is the most that reading an input of a fuzz test may take from the heap.
@@ -78,6 +82,76 @@ func FuzzOpen(f *testing.F) {
 			}
 			if whole := Whole(bytes.NewReader(content)); wrong == nil && err == nil && errors.Is(whole, ErrCut) {
 				t.Error("a message that was opened whole is said to be cut")
+			}
+		})
+	})
+}
+
+// clearSignedBy is text that a key signed as a person would.
+func clearSignedBy(f *testing.F, key *Key, text string) []byte {
+	f.Helper()
+	var out bytes.Buffer
+	w, err := clearsign.Encode(&out, key.entity.PrivateKey, &packet.Config{Time: func() time.Time { return keyTime }})
+	if err == nil {
+		_, err = io.WriteString(w, text)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		f.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// FuzzReadSigned holds that a message is somebody's, whole and within the limit, or is an error and gives nothing; that it is
+// the same when read again; and that what is not recognised as a message is not taken for one.
+func FuzzReadSigned(f *testing.F) {
+	const limit = 1000
+	us := fuzzKey(f)
+	public, err := us.Armored(false)
+	if err != nil {
+		f.Fatal(err)
+	}
+	path := filepath.Join(f.TempDir(), "anna.asc")
+	if err := os.WriteFile(path, public, 0o600); err != nil {
+		f.Fatal(err)
+	}
+	anna, err := ReadSignerKey(path, us.Fingerprint(), keyTime)
+	if err != nil {
+		f.Fatal(err)
+	}
+	clear := clearSignedBy(f, us, signedText)
+	if _, signer, _, err := ReadSigned(bytes.NewReader(clear), limit, []*Key{anna}, keyTime); err != nil || signer != anna {
+		f.Fatalf("the good message of the corpus is not read: %v", err)
+	}
+	f.Add(clear)
+	f.Add(clear[:len(clear)-9])
+	f.Add(append(bytes.Clone(clear), "more\n"...))
+	f.Add(bytes.Replace(clear, []byte("alpha"), []byte("gamma"), 1))
+	f.Add(bytes.Replace(clear, []byte("Hash:"), []byte("Comment:"), 1))
+	f.Add(clearSignedBy(f, us, strings.Repeat("- \n", limit)))
+	f.Add([]byte("-----BEGIN PGP MESSAGE-----\n\nowEBAA==\n=abcd\n-----END PGP MESSAGE-----\n"))
+	f.Add([]byte("\xef\xbb\xbf -----BEGIN PGP SIGNATURE-----\n\nAAAA\n"))
+	f.Add([]byte{0xa3, 1, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, content []byte) {
+		bounded(t, func() {
+			form, begins := FormOf(content[:min(len(content), FormHead)])
+			if begins < 0 || begins > len(content) {
+				t.Fatalf("%q begins at %d", form, begins)
+			}
+			text, signer, at, err := ReadSigned(bytes.NewReader(content), limit, []*Key{anna}, keyTime)
+			switch {
+			case err != nil && (text != nil || signer != nil):
+				t.Errorf("with %v something is given", err)
+			case err == nil && (signer != anna || int64(len(text)) > limit || at.After(keyTime.Add(ClockSkew))):
+				t.Errorf("%d bytes of %v at %v are taken", len(text), signer, at)
+			case err == nil && form == NotPGP:
+				t.Error("what is no message was read as one")
+			}
+			again, _, _, err2 := ReadSigned(bytes.NewReader(content), limit, []*Key{anna}, keyTime)
+			if (err == nil) != (err2 == nil) || !bytes.Equal(text, again) {
+				t.Error("read again it is another")
 			}
 		})
 	})

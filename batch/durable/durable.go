@@ -46,6 +46,17 @@ func (f Files) WriteMode(path string, mode fs.FileMode, fill func(io.Writer) err
 	return f.write(path, mode, fill, f.disk().Rename)
 }
 
+// WriteAmongOthers is [Files.WriteMode] into a folder that others write into too, which must not be swept: the names of
+// its temporary files belong to path, and what a crash left of an earlier write is removed by the next one. Only one
+// process at a time may write path.
+func (f Files) WriteAmongOthers(path string, mode fs.FileMode, fill func(io.Writer) error) error {
+	own := TempPrefix + filepath.Base(path) + "-"
+	if err := f.sweep(filepath.Dir(path), own); err != nil {
+		return err
+	}
+	return f.writeAs(own, path, mode, fill, f.disk().Rename)
+}
+
 // Create is [Files.Write] for a name that must be free: an existing file is an
 // error that wraps fs.ErrExist, and stays as it is.
 func (f Files) Create(path string, fill func(io.Writer) error) error {
@@ -71,9 +82,13 @@ func noLinks(err error) bool {
 	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPERM)
 }
 
-func (f Files) write(path string, mode fs.FileMode, fill func(io.Writer) error, publish func(temp, path string) error) (err error) {
+func (f Files) write(path string, mode fs.FileMode, fill func(io.Writer) error, publish func(temp, path string) error) error {
+	return f.writeAs(TempPrefix, path, mode, fill, publish)
+}
+
+func (f Files) writeAs(prefix, path string, mode fs.FileMode, fill func(io.Writer) error, publish func(temp, path string) error) (err error) {
 	folder := filepath.Dir(path)
-	temp, err := f.disk().CreateTemp(folder, TempPrefix)
+	temp, err := f.disk().CreateTemp(folder, prefix)
 	if err != nil {
 		return fmt.Errorf("make a file in %s: %w", folder, err)
 	}
@@ -198,13 +213,15 @@ func (f Files) SyncFolder(path string) error {
 
 // Sweep removes what crashed writers left in a folder. Only call it while no
 // other process writes there (the run lock is held).
-func (f Files) Sweep(folder string) error {
+func (f Files) Sweep(folder string) error { return f.sweep(folder, TempPrefix) }
+
+func (f Files) sweep(folder, prefix string) error {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), TempPrefix) {
+		if strings.HasPrefix(e.Name(), prefix) {
 			if err := f.disk().Remove(filepath.Join(folder, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}

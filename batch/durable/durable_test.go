@@ -89,6 +89,32 @@ func TestSweepTakesOnlyWhatHasNoName(t *testing.T) {
 	}
 }
 
+// The folder of the metrics is the node exporter's and may be other workspaces' too: only what an earlier write of the very
+// file left goes.
+func TestAWriteAmongOthersTakesAwayWhatItsLastOneLeft(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{TempPrefix + "a.prom-123", TempPrefix + "b.prom-123", TempPrefix + "123"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "a.prom")
+	if err := (Files{}).WriteAmongOthers(path, 0o644, text("one")); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if want := []string{TempPrefix + "123", TempPrefix + "b.prom-123", "a.prom"}; err != nil || !slices.Equal(names, want) {
+		t.Errorf("the folder has %q, want %q (%v)", names, want, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
 func TestRemoveOfWhatIsGone(t *testing.T) {
 	if err := (Files{}).Remove(filepath.Join(t.TempDir(), "nothing")); err != nil {
 		t.Error(err)

@@ -59,7 +59,7 @@ func (n *Notifier) writeText(from prometheus.Gatherer) error {
 	if err != nil {
 		return err
 	}
-	return n.files.WriteMode(n.metricsFile, 0o644, func(w io.Writer) error {
+	return n.files.WriteAmongOthers(n.metricsFile, 0o644, func(w io.Writer) error {
 		for _, family := range families {
 			if _, err := expfmt.MetricFamilyToText(w, family); err != nil {
 				return err

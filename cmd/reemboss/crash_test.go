@@ -335,7 +335,9 @@ func TestKilledAtEveryOperation(t *testing.T) {
 	for _, n := range proof.Chosen(proof.Numbers(len(c.operations))) {
 		count.Try(t, fmt.Sprintf("%d: %s", n, strings.ReplaceAll(c.operations[n-1], "/", ":")), func(t *testing.T) {
 			w := c.prepared.copyOf(t)
-			w.killedAt(t, n)
+			if !w.killedAt(t, n) {
+				count.Missed()
+			}
 			c.ends(t, w)
 		})
 	}
@@ -355,8 +357,10 @@ func TestRecoveryKilledAtEveryOperation(t *testing.T) {
 	for _, pair := range proof.Chosen(pairs) {
 		count.Try(t, fmt.Sprintf("%d then %d", pair[0], pair[1]), func(t *testing.T) {
 			w := c.prepared.copyOf(t)
-			w.killedAt(t, pair[0])
-			w.killedAt(t, pair[1])
+			first := w.killedAt(t, pair[0])
+			if second := w.killedAt(t, pair[1]); !first || !second {
+				count.Missed()
+			}
 			c.ends(t, w)
 		})
 	}
@@ -390,7 +394,9 @@ func TestResendKilledAtEveryOperation(t *testing.T) {
 	for _, n := range proof.Chosen(proof.Numbers(len(operations))) {
 		count.Try(t, fmt.Sprintf("%d: %s", n, operations[n-1]), func(t *testing.T) {
 			w := w.copyOf(t)
-			w.killedAt(t, n, resend...)
+			if !w.killedAt(t, n, resend...) {
+				count.Missed()
+			}
 			if r := w.meetsBureaus(t); r.exit != exitComplete {
 				t.Fatalf("the next run: exit %d\n%s%s", r.exit, r.stdout, r.stderr)
 			}

@@ -23,6 +23,8 @@ type Count struct {
 	What       string `json:"what"`
 	Points     int    `json:"points"`
 	Violations int    `json:"violations"`
+
+	missed int // points of Try at which nothing was broken
 }
 
 // Of begins the count of a test, which is told when the test ends.
@@ -68,11 +70,23 @@ func (c *Count) Try(t *testing.T, name string, point func(t *testing.T)) {
 	})
 }
 
+// Missed takes back a point of Try at which nothing was broken, because the product had come to its end before.
+func (c *Count) Missed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Points--
+	c.missed++
+}
+
 // Add adds points at which the test itself says what is broken; of all of them together that is one violation.
 func (c *Count) Add(points int) { c.Points += points }
 
-// tell appends the count. A test that failed in a way that no point shows has one violation.
+// tell appends the count. A test that failed in a way that no point shows has one violation; one that hardly ever broke
+// anything has failed.
 func (c *Count) tell(tb testing.TB) {
+	if c.missed > c.Points {
+		tb.Errorf("at %d of %d points nothing was broken", c.missed, c.missed+c.Points)
+	}
 	if tb.Failed() && c.Violations == 0 {
 		c.Violations = 1
 	}

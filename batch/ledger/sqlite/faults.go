@@ -14,8 +14,10 @@ import (
 // ErrDamaged: the file is a ledger, and some of its pages are not what they were.
 var ErrDamaged = ledger.ErrDamaged
 
-// andThen is what a person does about a ledger's file that is damaged.
-const andThen = "nothing more is done with it: put back the newest copy of the file and of its -wal together, or a backup with reemboss restore"
+// andThen is what a person does about a ledger's file that is damaged. SQLite calls a page that the disk fails to read
+// (EIO) damaged too; that passes with the disk's trouble, and a restore for it would be the greater one.
+const andThen = "nothing more is done with it: look at the disk first, one that fails to read it has the same effect; if the next run says this again, " +
+	"put back the newest copy of the file and of its -wal together, or a backup with reemboss restore"
 
 // told gives what SQLite says of the file and the disk the words that a person
 // needs; every call of a [Ledger] returns its errors through it. Damaged pages are
