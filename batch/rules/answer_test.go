@@ -59,7 +59,9 @@ func TestWhatABureauSaysOfAFile(t *testing.T) {
 		{"the repetition refused in the second of its rename", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(1).Add(999 * time.Millisecond)}, "REFUSED@-1", "REFUSED@1", none, FileTurn{Refuse: true}},
 		{"a disputed refusal is no earlier one", FileNow{State: "SENT", EverSent: true}, "REFUSED@3!", "REFUSED@2", none, FileTurn{Refuse: true}},
 		{"refused and never sent", FileNow{State: "PLANNED"}, "", "REFUSED@2", none, disputed("a file that we have not sent")},
-		{"refused while it is repeated", FileNow{State: "UPLOADED", EverSent: true}, "", "REFUSED@2", none, FileTurn{}},
+		{"refused before its repetition arrived", FileNow{State: "UPLOADED", EverSent: true}, "", "REFUSED@2", none, FileTurn{Refuse: true}},
+		{"refused before it was sent, told while it is repeated", FileNow{State: "UPLOADED", EverSent: true}, "", "REFUSED@0", none, disputed("a file that we have not sent")},
+		{"the first refusal again, while it is repeated", FileNow{State: "INTENT", EverSent: true, Begun: at(5)}, "REFUSED@2", "REFUSED@3", none, FileTurn{}},
 		{"a word for cards", FileNow{State: "SENT", EverSent: true}, "", "SHIPPED@2", none, disputed("nothing that happens to a file")},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
