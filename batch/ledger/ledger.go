@@ -496,7 +496,8 @@ type Files interface {
 	// plan and puts the first File.Records queued orders, or those of the hold, into it, in one transaction. Fewer orders than that, or a name
 	// that was ever used, are ErrConflict, and so is a hold that is not APPROVED, or planned. The counter "sequence/<recipient>" moves with it.
 	PlanFile(ctx context.Context, p Plan) (int64, error)
-	// CancelFile makes a file that the bureau REFUSED, that is PLANNED and was never written, or that is UNDECIDED, VOID. Its orders that are PLANNED become QUEUED for the
+	// CancelFile makes a file that the bureau REFUSED, that is PLANNED and was never written, that is UNDECIDED, or that is WRITTEN, INTENT or UPLOADED
+	// and was never SENT, VOID. Its orders that are PLANNED become QUEUED for the
 	// bureau's next file; those of a card system file stand in its queue again. Each move is recorded; it gives how many. Any other state is
 	// ErrConflict. The number stays used. From and To of c are not looked at.
 	CancelFile(ctx context.Context, c FileChange) (moved int64, err error)

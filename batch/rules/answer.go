@@ -73,6 +73,8 @@ func fileReceived(now FileNow, e Happened, count int64) FileTurn {
 		return FileTurn{Acknowledge: true}
 	case ProvesDelivery(now, nil, e):
 		return FileTurn{Delivered: true, Acknowledge: true}
+	case toBeRepeated(now, e) && !refusal.before(now.SentAt): // the sending that was refused
+		return FileTurn{Dispute: e.contradicts(refusal, "a file that was refused is not received without being sent again").Dispute}
 	}
 	turn := notSent(now, e)
 	turn.Acknowledge = turn.Dispute == "" // of the sending before: its cards are still SENT

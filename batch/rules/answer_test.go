@@ -37,6 +37,8 @@ func TestWhatABureauSaysOfAFile(t *testing.T) {
 		{"received before the refusal does not decide the repetition", FileNow{State: "UNDECIDED", EverSent: true}, "REFUSED@3", "RECEIVED@2", 10, FileTurn{}},
 		{"received while it is repeated", FileNow{State: "INTENT", EverSent: true}, "", "RECEIVED@2", 10, acknowledged},
 		{"received before it was sent", FileNow{State: "INTENT", EverSent: true}, "", "RECEIVED@0", 10, disputed("a file that we have not sent")},
+		{"received after it was refused, while it is repeated", FileNow{State: "INTENT", EverSent: true, Begun: at(5)}, "REFUSED@3", "RECEIVED@4", 10, disputed("contradicts REFUSED")},
+		{"received after an earlier refusal, while it is repeated once more", FileNow{State: "INTENT", EverSent: true, Begun: at(5)}, "REFUSED@0", "RECEIVED@4", 10, acknowledged},
 		{"received and never sent", FileNow{State: "WRITTEN"}, "", "RECEIVED@2", 10, disputed("state WRITTEN: the bureau tells of a file that we have not sent")},
 		{"received, refused, cancelled, told late", FileNow{State: "VOID", EverSent: true}, "REFUSED@3", "RECEIVED@2", 10, FileTurn{}},
 		{"received and cancelled", FileNow{State: "VOID", EverSent: true}, "REFUSED@3", "RECEIVED@4", 10, disputed("VOID")},
