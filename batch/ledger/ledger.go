@@ -159,8 +159,8 @@ type Registry interface {
 	StoreCards(ctx context.Context, cards []CardWrite, entry AuditEntry) ([]error, error)
 	// KnownPANs says which of pans the index knows (any PSN).
 	KnownPANs(ctx context.Context, pans []iso.PAN) ([]bool, error)
-	// PSNs gives the PSNs, rising, that this card number is not to get: those under which the registry has it (several cards may share one), and
-	// those that a restoration passed over.
+	// PSNs gives the PSNs, rising, that this card number is not to get: those under which the registry has it (several cards may share one),
+	// those of every order that embossed one of these cards, whatever an extract says since (but for CANCELLED ones), and those that a restoration passed over.
 	PSNs(ctx context.Context, pan iso.PAN) ([]int, error)
 	// Expiries gives those of every order that embossed the card, oldest first, whatever became of it, but for CANCELLED ones: no plastic has theirs.
 	Expiries(ctx context.Context, cardID int64) ([]iso.Expiry, error)
