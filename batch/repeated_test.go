@@ -79,29 +79,6 @@ func TestARefusalIsNotOldBecauseANightFoundNobody(t *testing.T) {
 	}
 }
 
-// A bureau that leaves a refused file where it is makes nothing of it: that it is there is no repetition.
-func TestARefusedFileThatStandsThereStillIsNotSent(t *testing.T) {
-	b, s := oneCard(t)
-	b.answer("r.csv", b.fileEvent(s, "REFUSED", 1, b.now))
-	b.now = b.now.Add(time.Hour)
-	b.run()
-	n := b.open()
-	f, err := n.Resend(t.Context(), s.FileName, "they mended their side")
-	n.Close()
-	if err == nil || f.State != ledger.Refused {
-		t.Errorf("%s %v", f.State, err)
-	}
-	if err := os.Remove(filepath.Join(b.Simulator("alpha"), "incoming", s.FileName)); err != nil {
-		t.Fatal(err)
-	}
-	n = b.open()
-	f, err = n.Resend(t.Context(), s.FileName, "they took it away")
-	n.Close()
-	if err != nil || f.State != ledger.Sent || len(b.received()) != 1 {
-		t.Errorf("%s %v", f.State, err)
-	}
-}
-
 // Nothing was sent where the file stood there still, so a refusal of it that is told late is no older one.
 func TestARefusalCountsWhereTheFileWasThereAlready(t *testing.T) {
 	b, s := oneCard(t)

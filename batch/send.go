@@ -132,8 +132,7 @@ func (n *Night) failed(ctx context.Context, f ledger.BureauFile, why string) err
 }
 
 // sendOne delivers one frozen file from the state it is in. Where it is sent again
-// because a person said so, the recipient may have it under its name already. A copy
-// that the recipient refused is not that: it makes nothing of it.
+// because a person said so, the recipient may have it under its name already.
 func (n *Night) sendOne(ctx context.Context, f ledger.BureauFile, sessions map[string]*bureau.Session, reason string) (ledger.BureauFileState, error) {
 	last, err := n.lastOutcome(ctx, f)
 	if err != nil {
@@ -159,11 +158,7 @@ func (n *Night) sendOne(ctx context.Context, f ledger.BureauFile, sessions map[s
 		sessions[f.Recipient] = s
 	}
 	out := bureau.File{LocalPath: filepath.Join(n.Outbox(f.Recipient), f.Name), RemoteName: f.Name, Size: f.Size, SHA256: f.SHA256}
-	state, err := s.Deliver(ctx, out, bureau.State(f.State), last == ledger.Sent || last == ledger.Undecided, j)
-	var taken *bureau.Error
-	if last == ledger.Refused && errors.Is(err, bureau.ErrNameTaken) && errors.As(err, &taken) {
-		taken.Do = "it may be the copy that was refused: have the bureau take it away, then send the file again with reemboss resend; if the bureau makes its cards from that copy after all, have it say so in a return file"
-	}
+	state, err := s.Deliver(ctx, out, bureau.State(f.State), last != "", j)
 	return ledger.BureauFileState(state), err
 }
 
