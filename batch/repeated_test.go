@@ -310,3 +310,19 @@ func TestAnUndecidedRepetitionWithoutItsBytesIsNotCancelled(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Names that are not there prove nothing where the configuration has got another folder since the rename was asked for.
+func TestARenameIsLookedForWhereItWasAsked(t *testing.T) {
+	b := newBench(t)
+	b.silent()
+	b.configure("taken_away: false", "taken_away: true")
+	b.cards("1 C1 NORMAL 411111000000001 00")
+	b.drop("a.csv", "card_id\n1\n")
+	if !b.runKilledAt("sent/RENAMING", 0) {
+		t.Fatal("the point was never passed")
+	}
+	b.configure("dir: incoming", "dir: returns")
+	if r := b.run(); r.Exit != 4 || b.state(b.outgoing("alpha")[0].Name).State != ledger.Undecided {
+		t.Errorf("exit %d, %s", r.Exit, b.state(b.outgoing("alpha")[0].Name).State)
+	}
+}

@@ -158,8 +158,26 @@ func (n *Night) sendOne(ctx context.Context, f ledger.BureauFile, sessions map[s
 		sessions[f.Recipient] = s
 	}
 	out := bureau.File{LocalPath: filepath.Join(n.Outbox(f.Recipient), f.Name), RemoteName: f.Name, Size: f.Size, SHA256: f.SHA256}
+	if out.Asked, err = n.asked(ctx, f); err != nil {
+		return f.State, err
+	}
 	state, err := s.Deliver(ctx, out, bureau.State(f.State), last != "", j)
 	return ledger.BureauFileState(state), err
+}
+
+// asked is where the rename of a file was asked for whose end is not known; nil for any other.
+func (n *Night) asked(ctx context.Context, f ledger.BureauFile) (asked *bureau.Evidence, err error) {
+	if f.State != ledger.Renaming {
+		return nil, nil
+	}
+	history, err := n.Ledger.Deliveries(ctx, f.ID)
+	for _, step := range history {
+		var ev bureau.Evidence
+		if step.State == ledger.Renaming && json.Unmarshal(step.Evidence, &ev) == nil {
+			asked = &ev
+		}
+	}
+	return asked, err
 }
 
 func (n *Night) recipient(name string) (config.Recipient, error) {
@@ -210,13 +228,15 @@ func (j *journal) Record(ctx context.Context, to bureau.State, ev bureau.Evidenc
 	n.at("send/" + string(to))
 	change := ledger.FileChange{FileID: j.f.ID, From: []ledger.BureauFileState{j.state}, To: ledger.BureauFileState(to),
 		At: n.Now(), RunID: n.run.ID, Error: trouble, Reason: j.reason}
-	if change.To == ledger.Sent || change.To == ledger.Undecided {
+	if change.To == ledger.Sent || change.To == ledger.Undecided || change.To == ledger.Renaming {
 		text, err := json.Marshal(ev)
 		if err != nil {
 			return fmt.Errorf("keep the evidence of %s: %w", j.f.Name, err)
 		}
 		change.Evidence = text
-		change.Entry = n.audit("file."+strings.ToLower(string(to)), j.f.Name, string(text))
+	}
+	if change.To == ledger.Sent || change.To == ledger.Undecided {
+		change.Entry = n.audit("file."+strings.ToLower(string(to)), j.f.Name, string(change.Evidence))
 	}
 	// What was begun is recorded even when the process was asked to stop meanwhile.
 	if err := n.Ledger.ChangeFile(context.WithoutCancel(ctx), change); err != nil {
