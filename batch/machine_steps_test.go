@@ -476,9 +476,14 @@ func (m *machine) resolveFile(f outgoingRow, word string, dies int) {
 		m.again[f.name] = true
 		_, err = n.ResolveResend(m.Context(), f.name, "the bureau was asked")
 	})
-	if !died && err != nil {
+	if died || err == nil {
+		return
+	}
+	if m.seen.disputes == 0 {
 		m.Fatalf("%s is not resolved: %v", f.name, err)
 	}
+	m.refusedBySetup(err) // what the bureau tells of it contradicts, and is settled first
+	m.again[f.name], m.resolved[f.name] = false, false
 }
 
 func (m *machine) settleADispute() {

@@ -98,9 +98,11 @@ func (m *merging) shipment() {
 	}
 }
 
-// showsSent: the extract knows that the card went out on the day that we sent it, or later.
+// showsSent: the extract knows that the card went out on the day that we sent it, or later. Days are those of the extract's own clocks.
 func showsSent(c extract.Card, sentAt time.Time) bool {
-	return (c.ShipmentStatus == "SENT" || c.ShipmentStatus == "SHIPPED") && (c.ShippedAt.IsZero() || !c.ShippedAt.Before(sentAt.Truncate(24*time.Hour)))
+	year, month, day := sentAt.In(c.ShippedAt.Location()).Date()
+	begins := time.Date(year, month, day, 0, 0, 0, 0, c.ShippedAt.Location())
+	return (c.ShipmentStatus == "SENT" || c.ShipmentStatus == "SHIPPED") && (c.ShippedAt.IsZero() || !c.ShippedAt.Before(begins))
 }
 
 // embossing: what the next embossing needs to be the same stays where the extract does not say it.

@@ -94,6 +94,29 @@ func TestAnExtractsShipmentAfterOurEmbossing(t *testing.T) {
 	}
 }
 
+// An extract that tells days means days of its own clocks, at which a night may belong to another day than in UTC.
+func TestAnExtractShowsAShipmentByTheDay(t *testing.T) {
+	for zone, sent := range map[string]time.Time{
+		"Europe/Berlin":       time.Date(2026, 11, 20, 21, 30, 0, 0, time.UTC), // 22:30
+		"America/Los_Angeles": time.Date(2026, 11, 21, 6, 30, 0, 0, time.UTC),  // 22:30 of the 20th
+		"UTC":                 time.Date(2026, 11, 20, 22, 30, 0, 0, time.UTC),
+	} {
+		location, err := time.LoadLocation(zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for day, want := range map[int]string{19: "", 20: "SENT"} {
+			have := testKnown(t, "NORMAL", 0)
+			have.Last = &rules.Embossing{UID: "U", State: "SENT", SentAt: sent}
+			card := have.Card.Card
+			card.ShipmentStatus, card.ShippedAt = "SENT", time.Date(2026, 11, day, 0, 0, 0, 0, location)
+			if got, _ := merge(have, card, testStatuses); got.Card.ShipmentStatus != want {
+				t.Errorf("%s: what went out at %s and is told of the %dth: %q, want %q", zone, sent.In(location), day, got.Card.ShipmentStatus, want)
+			}
+		}
+	}
+}
+
 func TestACardNumberInAnotherColumnIsFound(t *testing.T) {
 	n := &Night{Config: &config.Config{Products: map[string]config.Product{"classic": {Prefix: "411111", PANLength: 16}}}}
 	own, other := testPAN(t, "411111000000001"), testPAN(t, "411111000000002")

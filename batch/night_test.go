@@ -144,6 +144,25 @@ func TestAReissueNeverTakesThePSNOfAnotherHolder(t *testing.T) {
 	}
 }
 
+// An extract that is older than the one before it takes a PSN back, not the plastic that has it.
+func TestAStaleExtractGivesNoPSNTwice(t *testing.T) {
+	b := newBench(t)
+	b.cards("1 C1 NORMAL 411111000000001 00")
+	b.drop("a.csv", "card_id,user_id,reason_code\n1,C1,1\n")
+	b.run()
+	for _, psn := range []string{"01", "00"} { // it shows ours once, and then the one of before
+		b.cards("1 C1 NORMAL 411111000000001 " + psn)
+		b.run()
+	}
+	b.now = b.now.AddDate(0, 0, 20)
+	b.drop("b.csv", "card_id,user_id,reason_code\n1,C1,2\n")
+	b.run()
+	b.want(b.codes("done", "b.csv"), "00")
+	if o := b.order(1); o.PSN != 2 {
+		t.Errorf("PSN %02d; 01 is on the plastic before", o.PSN)
+	}
+}
+
 // The answer to a row does not depend on where the chunks of a file end, and check says what run does.
 func TestChunksAndCheckGiveTheSameAnswers(t *testing.T) {
 	content := "card_id,user_id,reason_code\n1,C1,3\n2,C2,1\n3,C3,4\n1,C1,3\n2,C2,1\n2,C2,2\n900000000000,C1,3\n4,C4,1\n3,C3,1\n"

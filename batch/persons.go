@@ -8,9 +8,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
+	"reemboss/batch/config"
 	"reemboss/batch/ledger"
 	"reemboss/bureau"
+	"reemboss/formats/returns"
 )
 
 // What a person decides about an outgoing file. Each act is recorded with its
@@ -48,15 +51,24 @@ func (n *Night) reasoned(ctx context.Context, reason string) (string, error) {
 // wrote is what a person wrote as it may be kept and told.
 func (n *Night) wrote(ctx context.Context, text string) string { return n.masker(ctx)(printable(text)) }
 
-// undisputed refuses to send or to make the cards of a refused file again while
-// the bureau says of one of them that it was made all the same.
+// undisputed refuses to send a file again, or to make its cards in another one, while what the bureau tells of it, or of
+// one of its cards, contradicts that the bureau has made nothing of it.
 func (n *Night) undisputed(ctx context.Context, f ledger.BureauFile) error {
-	if f.State != ledger.Refused {
+	if f.State != ledger.Refused && f.State != ledger.Undecided {
 		return nil
 	}
+	why, err := n.contradicted(ctx, f)
+	if err == nil && why != "" {
+		err = setup("%s: %s", f.Name, why)
+	}
+	return err
+}
+
+// contradicted says which disputed events of a file, or of its cards, wait for a person; "" for none.
+func (n *Night) contradicted(ctx context.Context, f ledger.BureauFile) (string, error) {
 	all, _, err := n.Ledger.Disputes(ctx, 0)
 	if err != nil {
-		return err
+		return "", err
 	}
 	var ids []string
 	for _, e := range all {
@@ -65,9 +77,75 @@ func (n *Night) undisputed(ctx context.Context, f ledger.BureauFile) error {
 		}
 	}
 	if len(ids) == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("the bureau tells of it what contradicts that it made nothing of it: settle event %s first (reemboss settle EVENT --keep or --take), or a card may be made twice", strings.Join(ids, ", ")), nil
+}
+
+// unmade refuses to send a refused file again of which a card was made after all: the same bytes would make it twice.
+func (n *Night) unmade(ctx context.Context, f ledger.BureauFile) error {
+	if f.State != ledger.Refused {
 		return nil
 	}
-	return setup("what the bureau tells of %s contradicts its refusal: settle event %s first (reemboss settle EVENT --keep or --take), or a card may be made twice", f.Name, strings.Join(ids, ", "))
+	states, err := n.Ledger.OrderStates(ctx, f.ID)
+	if err != nil {
+		return err
+	}
+	var made int64
+	for _, state := range []ledger.OrderState{ledger.Produced, ledger.Shipped, ledger.Delivered, ledger.Returned, ledger.Lost, ledger.Activated} {
+		made += states[state]
+	}
+	if made == 0 {
+		return nil
+	}
+	return setup("%s of %s came to be made all the same, and the same bytes would make %s again: reemboss cancel puts the others into the next file", counted(made, "card"), f.Name, them(made))
+}
+
+func them(n int64) string {
+	if n == 1 {
+		return "it"
+	}
+	return "them"
+}
+
+// overtaken says why a repetition that a crash cut does not go on: the bureau told meanwhile what the person who asked for it
+// did not know. "" for a file that is sent for the first time, and for one that may have arrived, at which to look is no harm.
+func (n *Night) overtaken(ctx context.Context, f ledger.BureauFile) (string, error) {
+	if f.State == ledger.Renaming {
+		return "", nil
+	}
+	last, err := n.lastOutcome(ctx, f)
+	switch {
+	case err != nil || last == "":
+		return "", err
+	case last != ledger.Sent:
+		return n.contradicted(ctx, f)
+	}
+	asked, err := n.askedAgain(ctx, f)
+	if err != nil {
+		return "", err
+	}
+	told, err := n.Ledger.FileEvents(ctx, f.ID)
+	for _, e := range told {
+		if e.Status == returns.Received && e.Dispute == "" && !e.RecordedAt.Before(asked) {
+			return "the bureau acknowledged it after the repetition was asked for, and before anything was sent", err
+		}
+	}
+	return "", err
+}
+
+// askedAgain is when the repetition at work was asked for.
+func (n *Night) askedAgain(ctx context.Context, f ledger.BureauFile) (at time.Time, err error) {
+	history, err := n.Ledger.Deliveries(ctx, f.ID)
+	for _, step := range history {
+		switch {
+		case step.State == ledger.Sent:
+			at = time.Time{}
+		case step.State == ledger.Written && at.IsZero():
+			at = step.At
+		}
+	}
+	return at, err
 }
 
 // ResolveDelivered settles an UNDECIDED transfer: a person knows that the recipient has the file.
@@ -110,6 +188,9 @@ func (n *Night) ResolveResend(ctx context.Context, name, reason string) (ledger.
 		}
 		return n.Ledger.FileByName(ctx, f.Name)
 	}
+	if err := n.undisputed(ctx, f); err != nil {
+		return f, err
+	}
 	return n.again(ctx, f, "file.resolved", "resend: "+reason, reason)
 }
 
@@ -137,6 +218,9 @@ func (n *Night) Resend(ctx context.Context, name, reason string) (ledger.BureauF
 	if err := n.undisputed(ctx, f); err != nil {
 		return f, err
 	}
+	if err := n.unmade(ctx, f); err != nil {
+		return f, err
+	}
 	return n.again(ctx, f, "file.resent", reason, reason)
 }
 
@@ -158,21 +242,14 @@ func (n *Night) again(ctx context.Context, f ledger.BureauFile, what, detail, re
 	}
 	f.State = ledger.Written
 	n.run.ID = f.RunID
-	there, err := n.wasOut(ctx, f)
-	if err != nil {
-		return f, err
-	}
 	sessions := map[string]*bureau.Session{}
-	_, sendErr := n.sendOne(ctx, f, sessions, there, reason)
+	_, sendErr := n.sendOne(ctx, f, sessions, reason)
 	for _, s := range sessions {
 		_ = s.Close()
 	}
 	var theirs *bureau.Error
 	if errors.As(sendErr, &theirs) {
-		if err := n.failed(ctx, f, theirs.Error()); err != nil {
-			return f, err
-		}
-		if err := n.sentBefore(ctx, f); err != nil {
+		if _, err := n.unsent(ctx, f, theirs.Error()); err != nil {
 			return f, err
 		}
 	}
@@ -212,14 +289,24 @@ func (n *Night) sentBefore(ctx context.Context, f ledger.BureauFile) error {
 	return n.Ledger.ChangeFile(ctx, back)
 }
 
-// bytesLost says of a file whose arrival is not known that its frozen bytes are
-// gone, so that nobody can send them again; whoever cancels it says that the recipient does not have it.
-func (n *Night) bytesLost(f ledger.BureauFile) bool {
-	return f.State == ledger.Undecided && f.SHA256 != "" && frozen(filepath.Join(n.Outbox(f.Recipient), f.Name), f.Size, f.SHA256) != nil
+// bytesLost says that the frozen bytes of a file are gone, so that nobody can send them, and that its recipient does not have
+// it: nothing of it was renamed, or whoever cancels it says so. One that was SENT or REFUSED is that again after the next run.
+func (n *Night) bytesLost(ctx context.Context, f ledger.BureauFile) (bool, error) {
+	last, err := n.lastOutcome(ctx, f)
+	switch f.State {
+	case ledger.Undecided:
+	case ledger.Written, ledger.Intent, ledger.Uploaded:
+		if last == ledger.Sent || last == ledger.Refused || n.fetches(f.Recipient) {
+			return false, err
+		}
+	default:
+		return false, err
+	}
+	return f.SHA256 != "" && frozen(filepath.Join(n.Outbox(f.Recipient), f.Name), f.Size, f.SHA256) != nil, err
 }
 
 // Cancel gives up a file that the bureau refused as a whole, that could not
-// be written and so never left, or that is UNDECIDED and whose bytes are lost: its number becomes VOID and its orders go into
+// be written and so never left, or that did not arrive and whose bytes are lost: its number becomes VOID and its orders go into
 // the recipient's next file. It gives how many went.
 func (n *Night) Cancel(ctx context.Context, name, reason string) (f ledger.BureauFile, moved int64, err error) {
 	if reason, err = n.reasoned(ctx, reason); err != nil {
@@ -228,8 +315,21 @@ func (n *Night) Cancel(ctx context.Context, name, reason string) (f ledger.Burea
 	if f, err = n.file(ctx, name); err != nil {
 		return f, 0, err
 	}
-	if f.State != ledger.Refused && !neverWritten(f) && !n.bytesLost(f) {
-		return f, 0, setup("%s is %s; only a file that the bureau REFUSED, a PLANNED one that could not be written, or an UNDECIDED one whose bytes in the outbox are lost, can be cancelled: any other may have been made, or goes out with the next run", f.Name, f.State)
+	lost, err := n.bytesLost(ctx, f)
+	if err != nil {
+		return f, 0, err
+	}
+	if f.State != ledger.Refused && !neverWritten(f) && !lost {
+		return f, 0, setup("%s is %s; only a file that the bureau REFUSED, a PLANNED one that could not be written, or one that did not arrive and whose bytes in the outbox are lost, can be cancelled: any other may have been made, or goes out with the next run", f.Name, f.State)
+	}
+	if lost && !config.Reserved(f.Recipient) {
+		states, err := n.Ledger.OrderStates(ctx, f.ID)
+		if err != nil {
+			return f, 0, err
+		}
+		if states[ledger.PlannedO] == 0 {
+			return f, 0, setup("%s was SENT before this repetition, and no card of it waits for another file: reemboss resolve --delivered makes it SENT again; ask anew for the cards that the bureau does not have", f.Name)
+		}
 	}
 	if err := n.undisputed(ctx, f); err != nil {
 		return f, 0, err

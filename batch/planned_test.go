@@ -327,3 +327,23 @@ func TestAFileThatTheDiskChangedIsMadeAgain(t *testing.T) {
 		t.Errorf("exit %d, written %d: %+v", r.Exit, r.Written, r.NeedsPerson)
 	}
 }
+
+// A bureau whose numbers, or whose records, no longer fit its layout waits for a person; the others get their files.
+func TestAFileThatDoesNotFitItsLayoutStopsItsBureauOnly(t *testing.T) {
+	b := newBench(t)
+	b.silent()
+	b.cards("1 C1 NORMAL 411111000000001 00")
+	b.gold(3)
+	b.run()
+	b.ledgerSQL("INSERT INTO counters (name, value) VALUES ('sequence/beta', 9999999999)") // CONTROL_NUMBER of fixed-v1 has ten places
+	b.drop("a.csv", "card_id,user_id,reason_code\n1,C1,1\n3,C3,1\n")
+	for range 2 {
+		r := b.run()
+		if r.Exit != 4 || b.order(1).State != ledger.SentO || b.order(3).State != ledger.Queued {
+			t.Fatalf("exit %d, %s, %s", r.Exit, b.order(1).State, b.order(3).State)
+		}
+		if needs := b.needs(r.Reconciliation, "beta"); len(needs) == 0 || !strings.Contains(needs[0].Why, "CONTROL_NUMBER") {
+			t.Errorf("told %+v", r.NeedsPerson)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 
 	"reemboss/batch/ledger"
 	"reemboss/batch/rules"
+	"reemboss/bureau"
 	"reemboss/formats/iso"
 	"reemboss/formats/returns"
 )
@@ -319,23 +320,42 @@ func (r *returnReader) fileNow(ctx context.Context, f *ledger.BureauFile) (now r
 // sendings counts how often a file was SENT, and says from when on the bureau can
 // have had the newest of these transfers, ended or not: its rename, or its start
 // where it was not renamed. A repetition that failed put the file back to the SENT
-// of then, with the time of then; it is no sending.
+// of then, with the time of then; it is no sending. Nor is one that found the file
+// there already and sent nothing. A night that keeps why a file is not sent records
+// its state once more; the rename is the first of these.
 func sendings(steps []ledger.Delivery) (count int, begun time.Time) {
-	var sent, sentBegun time.Time
+	var sent, sentBegun, before time.Time
+	var last ledger.BureauFileState
 	for _, step := range steps {
 		switch step.State {
-		case ledger.Intent, ledger.Renaming:
+		case ledger.Written:
+			before = begun
+		case ledger.Intent:
 			begun = step.At
-		case ledger.Sent:
-			if count > 0 && step.At.Equal(sent) {
-				begun = sentBegun
-				continue
+		case ledger.Renaming:
+			if last != ledger.Renaming {
+				begun = step.At
 			}
-			count++
+		case ledger.Sent:
+			switch {
+			case count > 0 && step.At.Equal(sent):
+				begun = sentBegun
+			case thereAlready(step):
+				count, begun = max(count, 1), before
+			default:
+				count++
+			}
 			sent, sentBegun = step.At, begun
 		}
+		last = step.State
 	}
 	return count, begun
+}
+
+// thereAlready says that a file became SENT because it still stood at the bureau; nothing was sent.
+func thereAlready(step ledger.Delivery) bool {
+	var ev bureau.Evidence
+	return json.Unmarshal(step.Evidence, &ev) == nil && ev.Seen == bureau.SeenAlreadySent
 }
 
 // commitFile commits what a FILE line did, also when it did nothing: its position counts.

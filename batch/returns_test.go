@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"reemboss/batch/ledger"
+	"reemboss/bureau"
 	"reemboss/formats/iso"
 )
 
@@ -222,19 +224,26 @@ func TestSendingsAreCounted(t *testing.T) {
 	step := func(state ledger.BureauFileState, h int) ledger.Delivery {
 		return ledger.Delivery{State: state, At: hour(h)}
 	}
+	there := func(h int) ledger.Delivery {
+		return ledger.Delivery{State: ledger.Sent, At: hour(h), Evidence: fmt.Appendf(nil, `{"seen":%q}`, bureau.SeenAlreadySent)}
+	}
 	sent := []ledger.Delivery{step(ledger.Written, 1), step(ledger.Intent, 2), step(ledger.Uploaded, 3), step(ledger.Renaming, 4), step(ledger.Sent, 5)}
 	for name, tt := range map[string]struct {
 		since []ledger.Delivery
 		count int
 		begun int
 	}{
-		"once":                                 {nil, 1, 4},
-		"a second one began":                   {[]ledger.Delivery{step(ledger.Written, 6), step(ledger.Intent, 7), step(ledger.Uploaded, 8)}, 1, 7},
-		"and may have arrived":                 {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Uploaded, 8), step(ledger.Renaming, 9), step(ledger.Undecided, 10)}, 1, 9},
-		"twice":                                {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Uploaded, 8), step(ledger.Renaming, 9), step(ledger.Sent, 10)}, 2, 9},
-		"twice, and the second one was there":  {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Sent, 10)}, 2, 7},
-		"the second one failed":                {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Uploaded, 8), step(ledger.Sent, 5)}, 1, 4},
-		"the second one failed, the third not": {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Sent, 5), step(ledger.Intent, 8), step(ledger.Renaming, 9), step(ledger.Sent, 10)}, 2, 9},
+		"once":                                  {nil, 1, 4},
+		"a second one began":                    {[]ledger.Delivery{step(ledger.Written, 6), step(ledger.Intent, 7), step(ledger.Uploaded, 8)}, 1, 7},
+		"and may have arrived":                  {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Uploaded, 8), step(ledger.Renaming, 9), step(ledger.Undecided, 10)}, 1, 9},
+		"twice":                                 {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Uploaded, 8), step(ledger.Renaming, 9), step(ledger.Sent, 10)}, 2, 9},
+		"it was there already":                  {[]ledger.Delivery{step(ledger.Written, 6), step(ledger.Intent, 7), there(10)}, 1, 4},
+		"there already, and a later one failed": {[]ledger.Delivery{step(ledger.Written, 6), step(ledger.Intent, 7), there(10), step(ledger.Written, 11), step(ledger.Intent, 12), there(10)}, 1, 4},
+		"there after an end that nobody knew":   {[]ledger.Delivery{step(ledger.Written, 6), step(ledger.Intent, 7), step(ledger.Renaming, 8), step(ledger.Undecided, 9), step(ledger.Written, 10), step(ledger.Intent, 11), there(12)}, 1, 8},
+		"nobody was reached after its rename":   {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Renaming, 8), step(ledger.Renaming, 9), step(ledger.Renaming, 10)}, 1, 8},
+		"renamed anew after a refused rename":   {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Renaming, 8), step(ledger.Uploaded, 9), step(ledger.Renaming, 10)}, 1, 10},
+		"the second one failed":                 {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Uploaded, 8), step(ledger.Sent, 5)}, 1, 4},
+		"the second one failed, the third not":  {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Sent, 5), step(ledger.Intent, 8), step(ledger.Renaming, 9), step(ledger.Sent, 10)}, 2, 9},
 	} {
 		t.Run(name, func(t *testing.T) {
 			count, begun := sendings(slices.Concat(sent, tt.since))

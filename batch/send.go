@@ -45,55 +45,56 @@ func (n *Night) send(ctx context.Context) (int64, error) {
 				return sent, err
 			}
 			continue
-		case n.kept[f.ID] != "":
-			n.block(blocked, f)
-			if err := n.failed(ctx, f, n.kept[f.ID]); err != nil {
-				return sent, err
-			}
-			continue
 		}
-		again, err := n.wasOut(ctx, f)
+		why, err := n.trySend(ctx, f, sessions)
 		if err != nil {
 			return sent, err
 		}
-		state, err := n.sendOne(ctx, f, sessions, again, "")
+		if why == "" {
+			sent++
+			n.progress("send", sent, int64(len(files)))
+			continue
+		}
+		state, err := n.unsent(ctx, f, why)
 		if err != nil {
-			if stopped(err) && ctx.Err() != nil {
-				return sent, err
-			}
-			var theirs *bureau.Error
-			if !errors.As(err, &theirs) {
-				return sent, err
-			}
-			n.Log.Error().Str("run", n.run.ID).Str("file", f.Name).Str("class", theirs.Class.String()).Msg(theirs.Error())
-			if err := n.failed(ctx, f, theirs.Error()); err != nil {
-				return sent, err
-			}
-			if err := n.sentBefore(ctx, f); err != nil {
-				return sent, err
-			}
-			if now, err := n.Ledger.FileByName(ctx, f.Name); err != nil {
-				return sent, err
-			} else if now.State == ledger.Sent {
-				n.needs = append(n.needs, report.Need{What: f.Name + " could not be sent again", Why: theirs.Error(), Command: "reemboss resend " + f.Name + ` --reason "…"`})
-				continue
-			}
+			return sent, err
 		}
 		if state != ledger.Sent {
 			n.block(blocked, f)
 			continue
 		}
-		sent++
-		n.progress("send", sent, int64(len(files)))
+		n.needs = append(n.needs, report.Need{What: f.Name + " could not be sent again", Why: why, Command: "reemboss resend " + f.Name + ` --reason "…"`})
 	}
 	return sent, nil
 }
 
-// wasOut says whether the recipient may have the file under its name: it is
-// being sent again because a person said so.
-func (n *Night) wasOut(ctx context.Context, f ledger.BureauFile) (bool, error) {
-	last, err := n.lastOutcome(ctx, f)
-	return last != "", err
+// trySend sends a file that nothing keeps here, and gives why it was not sent; "" where it was.
+func (n *Night) trySend(ctx context.Context, f ledger.BureauFile, sessions map[string]*bureau.Session) (why string, err error) {
+	if why = n.kept[f.ID]; why != "" {
+		return why, nil
+	}
+	if why, err = n.overtaken(ctx, f); why != "" || err != nil {
+		return why, err
+	}
+	_, err = n.sendOne(ctx, f, sessions, "")
+	var theirs *bureau.Error
+	if err == nil || stopped(err) && ctx.Err() != nil || !errors.As(err, &theirs) {
+		return "", err
+	}
+	n.Log.Error().Str("run", n.run.ID).Str("file", f.Name).Str("class", theirs.Class.String()).Msg(theirs.Error())
+	return theirs.Error(), nil
+}
+
+// unsent keeps why a file was not sent, and puts one that was out before back to what it was. It gives the file's state.
+func (n *Night) unsent(ctx context.Context, f ledger.BureauFile, why string) (ledger.BureauFileState, error) {
+	if err := n.failed(ctx, f, why); err != nil {
+		return f.State, err
+	}
+	if err := n.sentBefore(ctx, f); err != nil {
+		return f.State, err
+	}
+	now, err := n.Ledger.FileByName(ctx, f.Name)
+	return now.State, err
 }
 
 // lastOutcome is the newest end of a transfer in a file's history: SENT, UNDECIDED, REFUSED; "" for none.
@@ -130,15 +131,20 @@ func (n *Night) failed(ctx context.Context, f ledger.BureauFile, why string) err
 		At: n.Now(), RunID: n.run.ID, Size: now.Size, SHA256: now.SHA256, Error: why})
 }
 
-// sendOne delivers one frozen file from the state it is in.
-func (n *Night) sendOne(ctx context.Context, f ledger.BureauFile, sessions map[string]*bureau.Session, resend bool, reason string) (ledger.BureauFileState, error) {
+// sendOne delivers one frozen file from the state it is in. Where it is sent again
+// because a person said so, the recipient may have it under its name already.
+func (n *Night) sendOne(ctx context.Context, f ledger.BureauFile, sessions map[string]*bureau.Session, reason string) (ledger.BureauFileState, error) {
+	last, err := n.lastOutcome(ctx, f)
+	if err != nil {
+		return f.State, err
+	}
 	recipient, err := n.recipient(f.Recipient)
 	if err != nil {
 		return f.State, &bureau.Error{Class: bureau.Operator, Op: "find the recipient", What: err.Error(), Do: "Put it back into the configuration."}
 	}
 	j := &journal{n: n, f: f, state: f.State, reason: reason}
 	if recipient.Delivery.Method == config.Folder {
-		return j.folder(ctx)
+		return j.folder(ctx, last)
 	}
 	s := sessions[f.Recipient]
 	if s == nil {
@@ -152,8 +158,26 @@ func (n *Night) sendOne(ctx context.Context, f ledger.BureauFile, sessions map[s
 		sessions[f.Recipient] = s
 	}
 	out := bureau.File{LocalPath: filepath.Join(n.Outbox(f.Recipient), f.Name), RemoteName: f.Name, Size: f.Size, SHA256: f.SHA256}
-	state, err := s.Deliver(ctx, out, bureau.State(f.State), resend, j)
+	if out.Asked, err = n.asked(ctx, f); err != nil {
+		return f.State, err
+	}
+	state, err := s.Deliver(ctx, out, bureau.State(f.State), last != "", j)
 	return ledger.BureauFileState(state), err
+}
+
+// asked is where the rename of a file was asked for whose end is not known; nil for any other.
+func (n *Night) asked(ctx context.Context, f ledger.BureauFile) (asked *bureau.Evidence, err error) {
+	if f.State != ledger.Renaming {
+		return nil, nil
+	}
+	history, err := n.Ledger.Deliveries(ctx, f.ID)
+	for _, step := range history {
+		var ev bureau.Evidence
+		if step.State == ledger.Renaming && json.Unmarshal(step.Evidence, &ev) == nil {
+			asked = &ev
+		}
+	}
+	return asked, err
 }
 
 func (n *Night) recipient(name string) (config.Recipient, error) {
@@ -204,13 +228,15 @@ func (j *journal) Record(ctx context.Context, to bureau.State, ev bureau.Evidenc
 	n.at("send/" + string(to))
 	change := ledger.FileChange{FileID: j.f.ID, From: []ledger.BureauFileState{j.state}, To: ledger.BureauFileState(to),
 		At: n.Now(), RunID: n.run.ID, Error: trouble, Reason: j.reason}
-	if change.To == ledger.Sent || change.To == ledger.Undecided {
+	if change.To == ledger.Sent || change.To == ledger.Undecided || change.To == ledger.Renaming {
 		text, err := json.Marshal(ev)
 		if err != nil {
 			return fmt.Errorf("keep the evidence of %s: %w", j.f.Name, err)
 		}
 		change.Evidence = text
-		change.Entry = n.audit("file."+strings.ToLower(string(to)), j.f.Name, string(text))
+	}
+	if change.To == ledger.Sent || change.To == ledger.Undecided {
+		change.Entry = n.audit("file."+strings.ToLower(string(to)), j.f.Name, string(change.Evidence))
 	}
 	// What was begun is recorded even when the process was asked to stop meanwhile.
 	if err := n.Ledger.ChangeFile(context.WithoutCancel(ctx), change); err != nil {
@@ -224,13 +250,29 @@ func (j *journal) Record(ctx context.Context, to bureau.State, ev bureau.Evidenc
 	return nil
 }
 
-// folder delivers by leaving the frozen file in the outbox, where the card system fetches it.
-func (j *journal) folder(ctx context.Context) (ledger.BureauFileState, error) {
-	ev := bureau.Evidence{Size: j.f.Size, Name: j.f.Name, SHA256: j.f.SHA256, Seen: "frozen file left in the outbox for its recipient", At: j.n.Now()}
-	if err := j.Record(ctx, bureau.Sent, ev, ""); err != nil {
+// folder delivers by leaving the frozen file in the outbox, where its recipient fetches it. One that is gone before it is
+// SENT may have been fetched, or removed: nobody knows.
+func (j *journal) folder(ctx context.Context, last ledger.BureauFileState) (ledger.BureauFileState, error) {
+	ev := bureau.Evidence{Size: j.f.Size, Name: j.f.Name, SHA256: j.f.SHA256, At: j.n.Now()}
+	to, lost := bureau.Sent, error(nil)
+	if j.n.gone(j.f) {
+		to, lost = bureau.Undecided, &bureau.Error{Class: bureau.BureauLasting, Op: "deliver " + j.f.Name,
+			What: fmt.Sprintf("it is gone from outbox/%s/, and nobody can know whether %s fetched it there", j.f.Recipient, j.f.Recipient),
+			Do:   "ask, then say reemboss resolve " + j.f.Name + " --delivered, or cancel it with reemboss cancel", Err: bureau.ErrUndecided}
+		if last == ledger.Sent || last == ledger.Refused {
+			return j.state, lost // nothing new was left for it
+		}
+	} else {
+		ev.Seen = "frozen file left in the outbox for its recipient"
+	}
+	trouble := ""
+	if lost != nil {
+		trouble = lost.Error()
+	}
+	if err := j.Record(ctx, to, ev, trouble); err != nil {
 		return j.state, err
 	}
-	return ledger.Sent, nil
+	return j.state, lost
 }
 
 // simulator gives the running simulated bureau, starting it when it is first needed.

@@ -150,8 +150,15 @@ func (n *Night) takeFileEvent(ctx context.Context, e ledger.Event, settlement st
 	taken.ID, taken.Source, taken.Dispute, taken.RecordedAt, taken.RunID = 0, ledger.FromPerson, "", n.Now(), ""
 	answer := ledger.FileAnswer{Event: taken, Delivered: f.State == ledger.Undecided || f.State == ledger.Renaming,
 		Acknowledge: e.Status == returns.Received, Refuse: e.Status == returns.Refused}
-	if f.State == ledger.Refused && answer.Acknowledge { // the bureau took it after all
-		answer.Delivered = true
+	switch f.State {
+	case ledger.Refused: // the bureau took it after all
+		answer.Delivered = answer.Acknowledge
+	case ledger.Written, ledger.Intent, ledger.Uploaded: // it had it, though a person was told that it had not
+		last, err := n.lastOutcome(ctx, f)
+		if err != nil {
+			return "", err
+		}
+		answer.Delivered = last == ledger.Undecided
 	}
 	if !answer.Delivered && f.State != ledger.Sent {
 		return "", setup("%s is %s: what the bureau says of it cannot count; settle event %d with --keep", f.Name, f.State, e.ID)

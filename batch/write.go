@@ -113,7 +113,18 @@ func (n *Night) writeBureau(ctx context.Context, w bureauWork) (int64, error) {
 		n.wait(w.bureau, err.Error()+"; put the key back into card_keys and the keyset")
 		return items, nil
 	}
+	if doesNotFit(err) {
+		n.wait(w.bureau, err.Error()+"; no number was taken. Agree with the bureau on a layout that has room for it, or put back the one that had")
+		return items, nil
+	}
 	return items, err
+}
+
+// doesNotFit says that a file's head (its number, say) or a record of it is against the bureau's layout.
+func doesNotFit(err error) bool {
+	var field *layout.FieldError
+	var record *layout.RecordError
+	return errors.As(err, &field) || errors.As(err, &record)
 }
 
 // writeFiles plans and writes a file for each approved hold, and files for the first free orders of the queue.
@@ -442,7 +453,7 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 		return n.unwritten(ctx, f, err.Error())
 	case errors.Is(err, hsm.ErrNoKey):
 		return n.unwritten(ctx, f, err.Error()+"; put the key back into card_keys and the keyset")
-	case errors.Is(err, errDigest):
+	case errors.Is(err, errDigest), doesNotFit(err):
 		return n.unwritten(ctx, f, err.Error())
 	case err != nil:
 		return fmt.Errorf("write %s: %w", f.Name, err)

@@ -256,6 +256,12 @@ func (d *delivery) settle(ctx context.Context) error {
 	case delivered, deliveredTwice:
 		return d.recordSent(ctx, final, d.seenThere())
 	case takenAway:
+		if err := d.lookedInPlace(); err != nil {
+			return err
+		}
+		if asked := d.file.Asked; d.answer == replyLost && asked != nil && (asked.Host != d.session.settings.address() || asked.Name != d.final()) {
+			return d.stay(ctx, fmt.Sprintf("it was asked to become %s at %s, and since then the configuration has another place, where it cannot be", asked.Name, asked.Host))
+		}
 		return d.recordSent(ctx, absent, d.seenGone())
 	case renameAgain:
 		return d.rename()
@@ -265,6 +271,14 @@ func (d *delivery) settle(ctx context.Context) error {
 		return d.back(ctx, d.nameTaken())
 	}
 	return d.stay(ctx, fmt.Sprintf("%s, %s", describe(d.final(), final), describe(d.temporary(), temporary)))
+}
+
+// lookedInPlace: that names are gone says something only where their folders are there.
+func (d *delivery) lookedInPlace() error {
+	if d.answer == replyYes {
+		return nil
+	}
+	return d.remote.lookAtFolder()
 }
 
 // stay records UNDECIDED, with what was seen.

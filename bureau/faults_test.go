@@ -73,6 +73,37 @@ func TestRenameWithoutAnAnswerAndTheFileTakenAway(t *testing.T) {
 	}
 }
 
+// Where the folder is gone, or is another one than that of the rename, names that are not there prove nothing.
+func TestNothingIsTakenAwayFromWhereItNeverWas(t *testing.T) {
+	side, _ := startSimulator(t, Faults{})
+	side.settings.TakenAway = true
+	f := outboxFile(t, fileName, 5000)
+	for name, asked := range map[string]*Evidence{
+		"another folder": {Host: side.settings.address(), Name: "in/" + fileName},
+		"another host":   {Host: "old.example:22", Name: side.settings.finalPath(fileName)},
+	} {
+		f.Asked = asked
+		state, err := deliver(t, side, f, Renaming, false, newHistory(t, Renaming))
+		wantClass(t, err, BureauLasting, ErrUndecided)
+		if state != Undecided {
+			t.Errorf("%s: %s", name, state)
+		}
+	}
+	f.Asked = &Evidence{Host: side.settings.address(), Name: side.settings.finalPath(fileName)}
+	mustDeliver(t, side, f, Renaming, false, newHistory(t, Renaming))
+}
+
+func TestNothingIsTakenAwayFromAFolderThatIsNotThere(t *testing.T) {
+	onEachServer(t, func(t *testing.T, side *farSide) {
+		side.settings.TakenAway, side.settings.Dir = true, "nowhere"
+		state, err := deliver(t, side, outboxFile(t, fileName, 5000), Renaming, false, newHistory(t, Renaming))
+		wantClass(t, err, BureauLasting, nil)
+		if state != Renaming {
+			t.Errorf("%s", state)
+		}
+	})
+}
+
 func TestRenameConfirmedAndTheFileTakenAway(t *testing.T) {
 	var folder string
 	side, _ := startSimulator(t, Faults{AfterRename: func(_, to string) error { return os.Remove(filepath.Join(folder, to)) }})

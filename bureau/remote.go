@@ -36,17 +36,23 @@ func (r *remote) look(name string, f *File, content bool) (sighting, error) {
 	return r.compare(name, f)
 }
 
-// lookAtFolder fails when the folder of final names is not there or must not be looked at.
+// lookAtFolder fails when the folder of final names, or that of temporary ones, is not there or must not be looked at.
 func (r *remote) lookAtFolder() error {
-	folder := path.Join(r.settings.Dir, ".")
-	var err error
-	if r.settings.Stat {
-		_, err = r.sftp.Stat(folder)
-	} else {
-		_, err = r.sftp.ReadDir(folder)
+	folders := []string{r.settings.Dir}
+	if r.settings.TempDir != "" {
+		folders = append(folders, r.settings.TempDir)
 	}
-	if err != nil {
-		return r.failed("look at", folder+"/", err)
+	for _, folder := range folders {
+		folder = path.Join(folder, ".")
+		var err error
+		if r.settings.Stat {
+			_, err = r.sftp.Stat(folder)
+		} else {
+			_, err = r.sftp.ReadDir(folder)
+		}
+		if err != nil {
+			return r.failed("look at", folder+"/", err)
+		}
 	}
 	return nil
 }

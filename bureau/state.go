@@ -87,4 +87,6 @@ type File struct {
 	RemoteName string // final name, without a folder
 	Size       int64  // bytes
 	SHA256     string // hex, of the bytes
+	// Asked is where an earlier process asked for the rename (host and final name, [Evidence]); nil where that is not known.
+	Asked *Evidence
 }

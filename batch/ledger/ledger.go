@@ -159,8 +159,8 @@ type Registry interface {
 	StoreCards(ctx context.Context, cards []CardWrite, entry AuditEntry) ([]error, error)
 	// KnownPANs says which of pans the index knows (any PSN).
 	KnownPANs(ctx context.Context, pans []iso.PAN) ([]bool, error)
-	// PSNs gives the PSNs, rising, that this card number is not to get: those under which the registry has it (several cards may share one), and
-	// those that a restoration passed over.
+	// PSNs gives the PSNs, rising, that this card number is not to get: those under which the registry has it (several cards may share one),
+	// those of every order that embossed one of these cards, whatever an extract says since (but for CANCELLED ones), and those that a restoration passed over.
 	PSNs(ctx context.Context, pan iso.PAN) ([]int, error)
 	// Expiries gives those of every order that embossed the card, oldest first, whatever became of it, but for CANCELLED ones: no plastic has theirs.
 	Expiries(ctx context.Context, cardID int64) ([]iso.Expiry, error)
@@ -496,7 +496,8 @@ type Files interface {
 	// plan and puts the first File.Records queued orders, or those of the hold, into it, in one transaction. Fewer orders than that, or a name
 	// that was ever used, are ErrConflict, and so is a hold that is not APPROVED, or planned. The counter "sequence/<recipient>" moves with it.
 	PlanFile(ctx context.Context, p Plan) (int64, error)
-	// CancelFile makes a file that the bureau REFUSED, that is PLANNED and was never written, or that is UNDECIDED, VOID. Its orders that are PLANNED become QUEUED for the
+	// CancelFile makes a file that the bureau REFUSED, that is PLANNED and was never written, that is UNDECIDED, or that is WRITTEN, INTENT or UPLOADED
+	// and was never SENT, VOID. Its orders that are PLANNED become QUEUED for the
 	// bureau's next file; those of a card system file stand in its queue again. Each move is recorded; it gives how many. Any other state is
 	// ErrConflict. The number stays used. From and To of c are not looked at.
 	CancelFile(ctx context.Context, c FileChange) (moved int64, err error)

@@ -107,7 +107,7 @@ type Problem struct {
 // FileAnswer is what a bureau says of a file as a whole, with what follows from it.
 type FileAnswer struct {
 	Event Event // UID ""
-	// Delivered: the file was UNDECIDED or RENAMING (or REFUSED, by a person's word), and this answer shows that the bureau has it: it becomes SENT with
+	// Delivered: the file was UNDECIDED or RENAMING (by a person's word also REFUSED, or about to be sent again), and this answer shows that the bureau has it: it becomes SENT with
 	// Evidence, and its orders SENT.
 	Delivered bool
 	Evidence  []byte

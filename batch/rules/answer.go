@@ -73,6 +73,8 @@ func fileReceived(now FileNow, e Happened, count int64) FileTurn {
 		return FileTurn{Acknowledge: true}
 	case ProvesDelivery(now, nil, e):
 		return FileTurn{Delivered: true, Acknowledge: true}
+	case toBeRepeated(now, e) && !refusal.before(now.SentAt): // the sending that was refused
+		return FileTurn{Dispute: e.contradicts(refusal, "a file that was refused is not received without being sent again").Dispute}
 	}
 	turn := notSent(now, e)
 	turn.Acknowledge = turn.Dispute == "" // of the sending before: its cards are still SENT
@@ -85,7 +87,7 @@ func fileRefused(now FileNow, e Happened) FileTurn {
 		return FileTurn{}
 	case lastOf(now.History, received).after(e): // it was received after all
 		return FileTurn{}
-	case now.State != "SENT" && !ProvesDelivery(now, nil, e):
+	case now.State != "SENT" && !ProvesDelivery(now, nil, e) && !toBeRepeated(now, e):
 		return notSent(now, e)
 	}
 	for _, state := range []string{produced, shipped, delivered, returned, lost, rejected, activated} {
@@ -93,7 +95,18 @@ func fileRefused(now FileNow, e Happened) FileTurn {
 			return FileTurn{Dispute: fmt.Sprintf("%s of the whole file contradicts its cards, of which %d are %s; %s", e, n, state, askTheBureau)}
 		}
 	}
-	return FileTurn{Delivered: now.State != "SENT", Refuse: true}
+	return FileTurn{Delivered: now.State == "UNDECIDED" || now.State == "RENAMING", Refuse: true}
+}
+
+// toBeRepeated says that an answer is about the sending of a file whose repetition
+// a person asked for and that has not arrived. A refusal of it counts at once:
+// where the repetition failed, the file would be called SENT.
+func toBeRepeated(now FileNow, e Happened) bool {
+	switch now.State {
+	case "WRITTEN", "INTENT", "UPLOADED":
+		return now.EverSent && !e.before(now.SentAt)
+	}
+	return false
 }
 
 // ProvesDelivery says that an event of the bureau, about a file or about one of

@@ -37,6 +37,8 @@ func TestWhatABureauSaysOfAFile(t *testing.T) {
 		{"received before the refusal does not decide the repetition", FileNow{State: "UNDECIDED", EverSent: true}, "REFUSED@3", "RECEIVED@2", 10, FileTurn{}},
 		{"received while it is repeated", FileNow{State: "INTENT", EverSent: true}, "", "RECEIVED@2", 10, acknowledged},
 		{"received before it was sent", FileNow{State: "INTENT", EverSent: true}, "", "RECEIVED@0", 10, disputed("a file that we have not sent")},
+		{"received after it was refused, while it is repeated", FileNow{State: "INTENT", EverSent: true, Begun: at(5)}, "REFUSED@3", "RECEIVED@4", 10, disputed("contradicts REFUSED")},
+		{"received after an earlier refusal, while it is repeated once more", FileNow{State: "INTENT", EverSent: true, Begun: at(5)}, "REFUSED@0", "RECEIVED@4", 10, acknowledged},
 		{"received and never sent", FileNow{State: "WRITTEN"}, "", "RECEIVED@2", 10, disputed("state WRITTEN: the bureau tells of a file that we have not sent")},
 		{"received, refused, cancelled, told late", FileNow{State: "VOID", EverSent: true}, "REFUSED@3", "RECEIVED@2", 10, FileTurn{}},
 		{"received and cancelled", FileNow{State: "VOID", EverSent: true}, "REFUSED@3", "RECEIVED@4", 10, disputed("VOID")},
@@ -59,7 +61,9 @@ func TestWhatABureauSaysOfAFile(t *testing.T) {
 		{"the repetition refused in the second of its rename", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(1).Add(999 * time.Millisecond)}, "REFUSED@-1", "REFUSED@1", none, FileTurn{Refuse: true}},
 		{"a disputed refusal is no earlier one", FileNow{State: "SENT", EverSent: true}, "REFUSED@3!", "REFUSED@2", none, FileTurn{Refuse: true}},
 		{"refused and never sent", FileNow{State: "PLANNED"}, "", "REFUSED@2", none, disputed("a file that we have not sent")},
-		{"refused while it is repeated", FileNow{State: "UPLOADED", EverSent: true}, "", "REFUSED@2", none, FileTurn{}},
+		{"refused before its repetition arrived", FileNow{State: "UPLOADED", EverSent: true}, "", "REFUSED@2", none, FileTurn{Refuse: true}},
+		{"refused before it was sent, told while it is repeated", FileNow{State: "UPLOADED", EverSent: true}, "", "REFUSED@0", none, disputed("a file that we have not sent")},
+		{"the first refusal again, while it is repeated", FileNow{State: "INTENT", EverSent: true, Begun: at(5)}, "REFUSED@2", "REFUSED@3", none, FileTurn{}},
 		{"a word for cards", FileNow{State: "SENT", EverSent: true}, "", "SHIPPED@2", none, disputed("nothing that happens to a file")},
 	} {
 		t.Run(c.rule, func(t *testing.T) {

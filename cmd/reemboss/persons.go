@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -67,7 +68,7 @@ func (c *resolveCommand) hold(s *session) (done bool, err error) {
 }
 
 type cancelCommand struct {
-	File   string `arg:"" help:"Name of the outgoing file that the bureau refused, of a planned one that cannot be written, of an undecided one whose bytes are lost, or of what is held."`
+	File   string `arg:"" help:"Name of the outgoing file that the bureau refused, of a planned one that cannot be written, of one that did not arrive and whose bytes are lost, or of what is held."`
 	Reason string `help:"Why; it is kept in the history." required:""`
 	JSON   bool   `help:"Print the file's state as JSON."`
 }
@@ -162,6 +163,9 @@ func settle(s *session, asJSON bool, act func(*batch.Night) (ledger.BureauFile, 
 		}
 	} else {
 		fmt.Fprintf(s.out, "%s is %s\n", f.Name, f.State)
+		if !failed && stoodThere(f) {
+			fmt.Fprintln(s.out, "It stood at the bureau already, and nothing was sent. If the bureau will not take it up there, have it taken away and send it again.")
+		}
 	}
 	if failed {
 		fmt.Fprintf(s.err, "reemboss: %v\n", theirs)
@@ -170,4 +174,10 @@ func settle(s *session, asJSON bool, act func(*batch.Night) (ledger.BureauFile, 
 		return exitCode(exitPerson)
 	}
 	return nil
+}
+
+// stoodThere says that a file is SENT because the bureau still had it under its name.
+func stoodThere(f ledger.BureauFile) bool {
+	var ev bureau.Evidence
+	return f.State == ledger.Sent && json.Unmarshal(f.Evidence, &ev) == nil && ev.Seen == bureau.SeenAlreadySent
 }

@@ -78,6 +78,18 @@ var registryPromises = []promise{
 		d.must(err)
 		d.same("PSNs of an unknown number", 0, len(psns))
 	}},
+	{"the PSNs of a number are also those of its plastics, whatever an extract says since", func(d *desk) {
+		r := d.begin()
+		one, other := TestCard(1), TestCard(2)
+		one.PSN, other.PSN, other.PAN = 3, 7, one.PAN
+		d.cards(one, other)
+		d.order(r, d.file(r, "a.csv"), 1, 1)
+		one.PSN = 1
+		d.cards(one)
+		psns, err := d.PSNs(d.ctx, other.PAN)
+		d.must(err)
+		d.same("PSNs", []int{1, 3, 7}, psns)
+	}},
 	{"cards are found among gaps, doubles and unknown ids, in any order", func(d *desk) {
 		random := rand.New(rand.NewPCG(1, 2))
 		var cards []extract.Card

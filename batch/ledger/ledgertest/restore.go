@@ -121,6 +121,19 @@ var restorePromises = []promise{
 		d.same("last", last, psns[len(psns)-1])
 		d.same("all", last+1, len(psns))
 	}},
+	{"a number passes over the PSNs from its highest plastic on, whatever an extract says since", func(d *desk) {
+		r := d.begin()
+		card := TestCard(1)
+		d.cards(card)
+		d.order(r, d.file(r, "a.csv"), 1, 1) // with the card's PSN, 3
+		card.PSN = 0
+		d.cards(card)
+		_, err := d.Restore(d.ctx, restoration(func(r *ledger.Restoration) { r.PSNs = 2 }))
+		d.must(err)
+		psns, err := d.PSNs(d.ctx, card.PAN)
+		d.must(err)
+		d.same("last", 5, psns[len(psns)-1])
+	}},
 	{"a number that comes first after a restoration passes over the PSNs too, unless its card began later", func(d *desk) {
 		_, err := d.Restore(d.ctx, restoration(func(r *ledger.Restoration) { r.PSNs = 2 }))
 		d.must(err)

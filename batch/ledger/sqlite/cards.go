@@ -277,6 +277,15 @@ func (l *Ledger) PSNs(ctx context.Context, pan iso.PAN) (psns []int, err error) 
 				return err
 			}
 		}
+		for _, card := range cards {
+			if err := each(conn, `SELECT b.psn FROM orders o INDEXED BY orders_of_card JOIN order_bodies b ON b.id = o.id
+				WHERE o.embossed_card_id = ? AND o.state <> 'CANCELLED'`, []any{card}, func(r *row) error {
+				psns = append(psns, int(r.int()))
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
 		if psns, err = passedOver(conn, psns, cards); err != nil {
 			return err
 		}

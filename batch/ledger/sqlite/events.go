@@ -239,7 +239,7 @@ func (b *booking) answer(a *ledger.FileAnswer) error {
 	if a.Delivered {
 		c := ledger.FileChange{FileID: e.FileID, From: []ledger.BureauFileState{ledger.Undecided, ledger.Renaming}, To: ledger.Sent, At: b.at, RunID: b.runID, Evidence: a.Evidence}
 		if e.Source == ledger.FromPerson {
-			c.From = append(c.From, ledger.Refused)
+			c.From = append(c.From, ledger.Refused, ledger.Written, ledger.Intent, ledger.Uploaded)
 		}
 		if err := changeFile(b.conn, &c, b.run); err != nil {
 			return fmt.Errorf("the answer to outgoing file %d: %w", e.FileID, err)

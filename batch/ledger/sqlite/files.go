@@ -161,13 +161,16 @@ func storeStep(conn *sqlite.Conn, c *ledger.FileChange, run int64) error {
 	return appendAudit(conn, c.Entry)
 }
 
-// CancelFile gives up a file that its bureau refused, or that was never written:
+// CancelFile gives up a file that its bureau refused, that was never written, or whose bytes are lost:
 // the number is used up and the orders wait for the recipient's next file.
 func (l *Ledger) CancelFile(ctx context.Context, c ledger.FileChange) (moved int64, err error) {
-	c.From, c.To = []ledger.BureauFileState{ledger.Refused, ledger.Planned, ledger.Undecided}, ledger.Void
+	c.From, c.To = []ledger.BureauFileState{ledger.Refused, ledger.Planned, ledger.Undecided, ledger.Written, ledger.Intent, ledger.Uploaded}, ledger.Void
 	err = l.write(ctx, fmt.Sprintf("cancel outgoing file %d", c.FileID), func(conn *sqlite.Conn) error {
 		run, err := runSeq(conn, c.RunID)
 		if err != nil {
+			return err
+		}
+		if err := notHad(conn, c.FileID); err != nil {
 			return err
 		}
 		if err := changeFile(conn, &c, run); err != nil {
@@ -180,6 +183,18 @@ func (l *Ledger) CancelFile(ctx context.Context, c ledger.FileChange) (moved int
 		return 0, err
 	}
 	return moved, nil
+}
+
+// notHad refuses to cancel a file that its recipient has had, and that is only to be sent again.
+func notHad(conn *sqlite.Conn, id int64) error {
+	f, err := outgoing(conn, id)
+	switch f.state {
+	case ledger.Written, ledger.Intent, ledger.Uploaded:
+		if f.wasSent {
+			return fmt.Errorf("%w: the file is %s and was SENT before", ledger.ErrConflict, f.state)
+		}
+	}
+	return err
 }
 
 // queueAgain takes the orders out of a cancelled file, and out of the hold that it was made from; their cards stay taken.

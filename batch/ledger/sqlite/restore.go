@@ -64,13 +64,15 @@ func skipNumbers(conn *sqlite.Conn, r *ledger.Restoration, id int64) error {
 	return nil
 }
 
-// skipPSNs notes for every card which PSNs its number must not get. What an
-// earlier restoration passed over stays passed over.
+// skipPSNs notes for every card which PSNs its number must not get, from that of
+// its highest plastic on: an extract may have set the card's back. What an earlier
+// restoration passed over stays passed over.
 func skipPSNs(conn *sqlite.Conn, r *ledger.Restoration, _ int64) error {
 	if r.PSNs == 0 {
 		return nil
 	}
-	_, err := exec(conn, `INSERT INTO skipped_psns (card_id, psn, skip) SELECT id, psn, ? FROM cards WHERE pan_index IS NOT NULL
+	_, err := exec(conn, `INSERT INTO skipped_psns (card_id, psn, skip) SELECT id, max(psn, coalesce((SELECT max(b.psn) FROM orders o INDEXED BY orders_of_card JOIN order_bodies b ON b.id = o.id
+			WHERE o.embossed_card_id = cards.id AND o.state <> 'CANCELLED'), 0)), ? FROM cards WHERE pan_index IS NOT NULL
 		ON CONFLICT (card_id) DO UPDATE SET psn = max(skipped_psns.psn + skipped_psns.skip, excluded.psn), skip = excluded.skip`, r.PSNs)
 	return err
 }

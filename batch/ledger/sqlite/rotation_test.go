@@ -267,7 +267,7 @@ func findSome(t *testing.T, l *sqlite.Ledger, seed int64) {
 		t.Errorf("cards: %v", err)
 	}
 	for i, id := range ids {
-		if psns, err := l.PSNs(ctx, pans[i]); err != nil || !slices.Equal(psns, []int{3}) {
+		if psns, err := l.PSNs(ctx, pans[i]); err != nil || !slices.Contains(psns, 3) {
 			t.Errorf("card %d: PSNs %v, %v", id, psns, err)
 		}
 		if cards[id] == nil || !cards[id].PAN.Equal(pans[i]) {
