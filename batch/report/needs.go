@@ -104,8 +104,17 @@ func (g *gathering) needRefused(f *ledger.BureauFile) error {
 	if said != "" {
 		reason = "The bureau says: " + strings.TrimRight(said, ".") + "."
 	}
-	g.need(fmt.Sprintf("%s refused %s (%s) as a whole", g.bureauName(f.Recipient), f.Name, plural(f.Records, "record")),
-		reason+" Send the same bytes again once the bureau can take them, or cancel the file: its number is then void and its orders go into a new file.",
+	what := fmt.Sprintf("%s refused %s (%s) as a whole", g.bureauName(f.Recipient), f.Name, plural(f.Records, "record"))
+	since, first, err := g.ledger.AskedSince(g.ctx, f.ID)
+	if err != nil {
+		return fmt.Errorf("read what was asked for since %s: %w", f.Name, err)
+	}
+	if since > 0 {
+		g.need(what, reason+" Cancel the file: its number is then void and its other orders go into a new file. As it is, "+askedSince(since, first),
+			"reemboss cancel "+Quoted(f.Name)+` --reason "…"`)
+		return nil
+	}
+	g.need(what, reason+" Send the same bytes again once the bureau can take them, or cancel the file: its number is then void and its orders go into a new file.",
 		"reemboss resend "+Quoted(f.Name)+` --reason "…"`, "reemboss cancel "+Quoted(f.Name)+` --reason "…"`)
 	return nil
 }
