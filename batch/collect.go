@@ -79,7 +79,10 @@ func (n *Night) returnsFolder(ctx context.Context, name string) (folder returnsF
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := n.answersOf(ctx, name); err != nil {
+	switch err := n.answersOf(ctx, name); {
+	case err != nil && ctx.Err() != nil: // asked to stop, which is no trouble of the bureau's
+		return nil, nil, ctx.Err()
+	case err != nil:
 		return nil, nil, &bureau.Error{Class: bureau.Operator, Op: "let the simulated bureau answer", What: err.Error(), Do: "mend simulator/" + name}
 	}
 	session, err := bureau.Connect(settings)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -506,5 +507,17 @@ func TestCollectKilledAtEachPoint(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Who asks a night to stop while a simulated bureau is about to answer is not told to mend that bureau.
+func TestAStopBesideASimulatedBureauIsAStop(t *testing.T) {
+	b := newBench(t)
+	n := b.open()
+	defer n.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if _, _, err := n.returnsFolder(ctx, "alpha"); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }

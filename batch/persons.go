@@ -221,7 +221,27 @@ func (n *Night) Resend(ctx context.Context, name, reason string) (ledger.BureauF
 	if err := n.unmade(ctx, f); err != nil {
 		return f, err
 	}
+	if err := n.notAskedSince(ctx, f); err != nil {
+		return f, err
+	}
 	return n.again(ctx, f, "file.resent", reason, reason)
+}
+
+// notAskedSince refuses to send a file again of which a card was asked for once more since, or replaced: its bytes cannot be
+// changed, and that card would be made twice, or under the number of a stolen one.
+func (n *Night) notAskedSince(ctx context.Context, f ledger.BureauFile) error {
+	cards, first, err := n.Ledger.AskedSince(ctx, f.ID)
+	if err != nil || cards == 0 {
+		return err
+	}
+	others := "where the bureau does not have it, have the bureau refuse it in a return file, then reemboss cancel puts its other cards into the next file"
+	if f.State == ledger.Refused {
+		others = "reemboss cancel puts its other cards into the next file"
+	}
+	if cards == 1 {
+		return setup("%s is not sent again: its card %d was asked for again since, and would be made twice; %s", f.Name, first, others)
+	}
+	return setup("%s is not sent again: %d of its cards were asked for again since (card %d is one of them), and would be made twice; %s", f.Name, cards, first, others)
 }
 
 // again puts a frozen file back to WRITTEN, with the reason, and delivers it.

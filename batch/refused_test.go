@@ -148,3 +148,65 @@ func TestACancelledFileIsVoidAndItsOrdersGoOnce(t *testing.T) {
 	b.run()
 	b.want(b.codes("done", "more.csv"), "card_in_transit")
 }
+
+// askedAgain is a file with cards 1 and 2, of which card 1 was asked for once more when its transit_days were over.
+func askedAgain(t *testing.T) (*bench, ledger.Shipment) {
+	b := newBench(t)
+	b.silent()
+	b.cards("1 C1 NORMAL 411111000000001 00", "2 C2 NORMAL 411111000000002 00")
+	b.drop("a.csv", "card_id\n1\n2\n")
+	b.run()
+	s := b.order(1)
+	b.now = b.now.Add(15 * 24 * time.Hour)
+	b.drop("b.csv", "card_id,note\n1,still none\n")
+	r := b.run()
+	b.want(b.codes("done", "b.csv"), "00")
+	for _, need := range r.NeedsPerson {
+		if strings.Contains(need.Command, "resend") {
+			t.Errorf("%s: %s, though card 1 would be made twice", need.What, need.Command)
+		}
+	}
+	return b, s
+}
+
+func TestAFileIsNotSentAgainWhereACardOfItWasAskedForSince(t *testing.T) {
+	b, s := askedAgain(t)
+	if err := os.Remove(filepath.Join(b.Simulator("alpha"), "incoming", s.FileName)); err != nil { // the bureau lost it
+		t.Fatal(err)
+	}
+	n := b.open()
+	f, err := n.Resend(t.Context(), s.FileName, "they never had it")
+	n.Close()
+	if err == nil || !strings.Contains(err.Error(), "card 1 was asked for again since") || f.State != ledger.Sent || len(b.received()) != 1 {
+		t.Errorf("%s, %d files at the bureau: %v", f.State, len(b.received()), err)
+	}
+}
+
+// The bureau's refusal comes later than the next request for card 1: card 1 is in the newer file, card 2 goes into the next one.
+func TestARefusedFileGivesBackNoCardThatWasAskedForSince(t *testing.T) {
+	b, s := askedAgain(t)
+	if err := os.Remove(filepath.Join(b.Simulator("alpha"), "incoming", s.FileName)); err != nil {
+		t.Fatal(err)
+	}
+	b.answer("r.csv", b.fileEvent(s, "REFUSED", 2, b.now))
+	b.now = b.now.Add(time.Hour)
+	r := b.run()
+	b.mustHold(r.Reconciliation)
+	if needs := r.NeedsPerson; len(needs) != 1 || !strings.HasPrefix(needs[0].Command, "reemboss cancel ") || len(needs[0].Or) != 0 {
+		t.Errorf("%+v", needs)
+	}
+	n := b.open()
+	_, moved, err := n.Cancel(t.Context(), s.FileName, "made anew")
+	n.Close()
+	if err != nil || moved != 1 {
+		t.Fatalf("%d moved, %v", moved, err)
+	}
+	r = b.run()
+	b.mustHold(r.Reconciliation)
+	if len(b.received()) != 2 || r.Exit != 0 {
+		t.Errorf("%d files at the bureau, exit %d, %+v", len(b.received()), r.Exit, r.NeedsPerson)
+	}
+	if first, second := b.order(1), b.order(2); first.FileName == second.FileName || second.State != ledger.SentO {
+		t.Errorf("card 1 is in %s, card 2 %s in %s", first.FileName, second.State, second.FileName)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"reemboss/batch/ledger"
+	"reemboss/batch/report"
 )
 
 // options are those of a command that works at the bench's time.
@@ -226,5 +228,42 @@ func TestAnApprovalFromBeforeARestore(t *testing.T) {
 	})
 	if strings.Contains(h.held().Reason, "4111110000000010") {
 		t.Error("the hold has a card number")
+	}
+}
+
+// A lost night may have cancelled a refused file and sent its cards in another one: nobody cancels it again unwarned, and what the bureau says of it settles it.
+func TestARefusalFromBeforeARestoreIsNotOfferedUnwarned(t *testing.T) {
+	b, s, _ := refused(t)
+	warned := func(r *Result) bool {
+		return slices.ContainsFunc(r.NeedsPerson, func(need report.Need) bool {
+			return strings.Contains(need.What, s.FileName) && strings.Contains(need.Why, "a lost night may have dealt with it")
+		})
+	}
+	if warned(b.run()) {
+		t.Error("warned of a restore that never was")
+	}
+	backup := b.backedUp()
+	n := b.open()
+	if _, _, err := n.Cancel(t.Context(), s.FileName, "made anew"); err != nil {
+		t.Fatal(err)
+	}
+	n.Close()
+	b.run()
+	b.now = b.now.Add(time.Hour)
+	if err := b.restores(backup); err != nil {
+		t.Fatal(err)
+	}
+	if r := b.run(); !warned(r) {
+		t.Errorf("%+v", r.NeedsPerson)
+	}
+	b.now = b.now.Add(time.Hour)
+	b.answer("after.csv", b.fileEvent(s, "RECEIVED", 1, b.now))
+	b.run()
+	if err := b.settle("after.csv", Take); err != nil {
+		t.Fatal(err)
+	}
+	b.run()
+	if len(b.received()) != 1 || b.state(s.FileName).State != ledger.Sent {
+		t.Errorf("%d files at the bureau, %s", len(b.received()), b.state(s.FileName).State)
 	}
 }

@@ -503,6 +503,9 @@ type Files interface {
 	CancelFile(ctx context.Context, c FileChange) (moved int64, err error)
 	// EachFileOrder gives the orders of a file in file order.
 	EachFileOrder(ctx context.Context, fileID int64, fn func(*Order) error) error
+	// AskedSince counts the cards of a bureau's file that were asked for again by a later order which was not cancelled, or that
+	// were replaced, and gives the lowest of their ids (0 for none): sending the file once more would make them twice.
+	AskedSince(ctx context.Context, fileID int64) (cards, first int64, err error)
 	// OrderStates counts the orders of a file by their state.
 	OrderStates(ctx context.Context, fileID int64) (map[OrderState]int64, error)
 	// ChangeFile moves a file on and records the step in its history, also a step to the state that it has. The first step beyond WRITTEN

@@ -107,6 +107,7 @@ type Late struct {
 	Within      int    `json:"within"`       // working days that were agreed
 	WorkingDays int    `json:"working_days"` // that have passed
 	Due         string `json:"due"`          // date
+	fileID      int64
 }
 
 // ageBuckets are the last ages of each bucket; the last one is open.
@@ -184,7 +185,7 @@ func (a *BureauAge) add(b Bureau, f *ledger.BureauFile, by map[ledger.OrderState
 		{What: lateToClose, Cards: toClose, Within: b.SLA.Close},
 	} {
 		if l.Cards > 0 && b.late(f.SentAt, now, l.Within) {
-			l.FileName, l.WorkingDays, l.Due = f.Name, days, b.due(f.SentAt, l.Within)
+			l.fileID, l.FileName, l.WorkingDays, l.Due = f.ID, f.Name, days, b.due(f.SentAt, l.Within)
 			a.Late = append(a.Late, l)
 		}
 	}
@@ -215,14 +216,38 @@ func (g *gathering) warnLate(a *BureauAge) {
 }
 
 // needAnswers asks a person about each file whose acknowledgement is overdue.
-func (g *gathering) needAnswers() {
+func (g *gathering) needAnswers() error {
 	for _, a := range g.Ageing {
 		for _, l := range a.Late {
 			if l.What == lateToAcknowledge {
-				g.need(fmt.Sprintf("%s: %s not acknowledged by %s, due on %s", l.FileName, plural(l.Cards, "card"), cmp.Or(a.Name, a.Bureau), l.Due),
-					fmt.Sprintf("The bureau is to answer within %s. Ask the bureau whether it has the file; if it has not, send the same bytes again.", plural(int64(l.Within), "working day")),
-					"reemboss resend "+Quoted(l.FileName)+` --reason "…"`)
+				if err := g.needAnswer(&a, l); err != nil {
+					return err
+				}
 			}
 		}
 	}
+	return nil
+}
+
+func (g *gathering) needAnswer(a *BureauAge, l Late) error {
+	what := fmt.Sprintf("%s: %s not acknowledged by %s, due on %s", l.FileName, plural(l.Cards, "card"), cmp.Or(a.Name, a.Bureau), l.Due)
+	why := fmt.Sprintf("The bureau is to answer within %s. Ask the bureau whether it has the file; if it has not, ", plural(int64(l.Within), "working day"))
+	since, first, err := g.ledger.AskedSince(g.ctx, l.fileID)
+	if err != nil {
+		return fmt.Errorf("read what was asked for since %s: %w", l.FileName, err)
+	}
+	if since > 0 {
+		g.need(what, why+askedSince(since, first)+" Have the bureau refuse it in a return file: reemboss cancel then puts its other cards into the next file.")
+		return nil
+	}
+	g.need(what, why+"send the same bytes again.", "reemboss resend "+Quoted(l.FileName)+` --reason "…"`)
+	return nil
+}
+
+// askedSince says why a file is not sent again.
+func askedSince(cards, first int64) string {
+	if cards == 1 {
+		return fmt.Sprintf("it is not to be sent again: its card %d was asked for again since, and would be made twice.", first)
+	}
+	return fmt.Sprintf("it is not to be sent again: %d of its cards were asked for again since (card %d is one of them), and would be made twice.", cards, first)
 }

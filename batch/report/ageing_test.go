@@ -66,7 +66,7 @@ func TestAgeing(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	if last := late[len(late)-1]; last != (Late{"reemboss_alpha_000069.xml.pgp", lateToAcknowledge, 118, 1, 3, "2026-11-19"}) {
+	if last := late[len(late)-1]; last != (Late{"reemboss_alpha_000069.xml.pgp", lateToAcknowledge, 118, 1, 3, "2026-11-19", last.fileID}) {
 		t.Errorf("%+v", last)
 	}
 	if gamma := rec.Ageing[2]; gamma.Expected || gamma.Outstanding != 104 || len(gamma.Late) != 0 {

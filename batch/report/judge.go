@@ -120,7 +120,9 @@ func (g *gathering) judge() error {
 	}
 	g.needHolds()
 	g.needLines(g.returnFiles)
-	g.needAnswers()
+	if err := g.needAnswers(); err != nil {
+		return err
+	}
 	for _, w := range g.Waits {
 		g.needWait(w)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"reemboss/batch/ledger"
 	"reemboss/batch/rules"
@@ -94,20 +95,47 @@ func (g *gathering) needRefused(f *ledger.BureauFile) error {
 	if err != nil {
 		return fmt.Errorf("read what was said of %s: %w", f.Name, err)
 	}
-	said := ""
+	said, at := "", time.Time{}
 	for _, e := range events { // the newest refusal is the last one
 		if e.Status == "REFUSED" && e.Dispute == "" {
-			said = strings.TrimSpace(e.Code + " " + bureauWords(e.Description))
+			at, said = e.At, strings.TrimSpace(e.Code+" "+bureauWords(e.Description))
 		}
 	}
 	reason := "The bureau gave no reason."
 	if said != "" {
 		reason = "The bureau says: " + strings.TrimRight(said, ".") + "."
 	}
-	g.need(fmt.Sprintf("%s refused %s (%s) as a whole", g.bureauName(f.Recipient), f.Name, plural(f.Records, "record")),
-		reason+" Send the same bytes again once the bureau can take them, or cancel the file: its number is then void and its orders go into a new file.",
+	lost, err := g.restoredSince(at)
+	if err != nil {
+		return err
+	}
+	reason += lost
+	what := fmt.Sprintf("%s refused %s (%s) as a whole", g.bureauName(f.Recipient), f.Name, plural(f.Records, "record"))
+	since, first, err := g.ledger.AskedSince(g.ctx, f.ID)
+	if err != nil {
+		return fmt.Errorf("read what was asked for since %s: %w", f.Name, err)
+	}
+	if since > 0 {
+		g.need(what, reason+" Cancel the file: its number is then void and its other orders go into a new file. As it is, "+askedSince(since, first),
+			"reemboss cancel "+Quoted(f.Name)+` --reason "…"`)
+		return nil
+	}
+	g.need(what, reason+" Send the same bytes again once the bureau can take them, or cancel the file: its number is then void and its orders go into a new file.",
 		"reemboss resend "+Quoted(f.Name)+` --reason "…"`, "reemboss cancel "+Quoted(f.Name)+` --reason "…"`)
 	return nil
+}
+
+// restoredSince warns of a refusal from before a restoration: what a lost night did about it, this ledger does not know.
+func (g *gathering) restoredSince(refused time.Time) (string, error) {
+	all, err := g.ledger.Restorations(g.ctx)
+	if err != nil {
+		return "", fmt.Errorf("read when the ledger was restored: %w", err)
+	}
+	if len(all) == 0 || !refused.Before(all[len(all)-1].At) {
+		return "", nil
+	}
+	return " The ledger was restored since, and a lost night may have dealt with it: ask the bureau first whether it got this file again, or its cards in another file. If it did, they would be made twice: " +
+		"have it acknowledge this file in a return file, and take that (reemboss settle). If it did not:", nil
 }
 
 func (g *gathering) bureauName(bureau string) string {

@@ -52,6 +52,8 @@ type Ledger interface {
 	RunFiles(ctx context.Context, runID string) ([]ledger.RequestFile, error)
 	BureauFiles(ctx context.Context, q ledger.FileQuery) ([]ledger.BureauFile, error)
 	EachFileOrder(ctx context.Context, fileID int64, fn func(*ledger.Order) error) error
+	Restorations(ctx context.Context) ([]ledger.Restoration, error)
+	AskedSince(ctx context.Context, fileID int64) (cards, first int64, err error)
 	FileBalances(ctx context.Context) (map[int64]ledger.FileBalance, error)
 	Differing(ctx context.Context, fileID int64) (int64, error)
 	Totals(ctx context.Context) (ledger.Totals, error)

@@ -128,6 +128,58 @@ var answerPromises = []promise{
 		d.balances(file, 2, 1, 0, 1)
 		d.same("open", newer.UID, d.card(1).Open.UID)
 	}},
+	{"an order whose card was ordered again stays as it is when its file is refused, though the bureau has the newer one", func(d *desk) {
+		r := d.begin()
+		file, orders := d.sent(r, 1, 1, 2)
+		newer := d.ship(r, 2, 1, start.Add(time.Hour))
+		d.refuseFile(r, d.returned(r, "ret-1"), 1, file)
+		d.shipment(orders[0], ledger.SentO)
+		d.shipment(orders[1], ledger.PlannedO, "REFUSED")
+		d.shipment(newer, ledger.SentO)
+		moved, err := d.CancelFile(d.ctx, cancelling(r, file))
+		d.must(err)
+		d.same("moved", int64(1), moved)
+		d.same("queued", []string{orders[1].UID}, d.queuedUIDs("alpha", 0))
+	}},
+	{"an order whose card was replaced stays as it is when its file is refused", func(d *desk) {
+		r := d.begin()
+		d.cards(TestCard(1))
+		o := d.ship(r, 1, 1, start)
+		d.must(d.CommitChunk(d.ctx, d.replacement(r, d.file(r, "lost.csv"), 1, 1, 900)))
+		d.send(r, d.plan(r, "alpha", 2, 1), start)
+		d.refuseFile(r, d.returned(r, "ret-1"), 1, o.BureauFileID)
+		d.shipment(o, ledger.SentO)
+	}},
+	{"cards of a file that were asked for again or replaced since are counted", func(d *desk) {
+		r := d.begin()
+		file, _ := d.sent(r, 1, 1, 2, 3)
+		asked := func(what string, cards, first int64) {
+			d.Helper()
+			gotCards, gotFirst, err := d.AskedSince(d.ctx, file)
+			d.must(err)
+			d.same(what, [2]int64{cards, first}, [2]int64{gotCards, gotFirst})
+		}
+		asked("nothing since", 0, 0)
+		d.ship(r, 2, 3, start.Add(time.Hour))
+		asked("sent since", 1, 3)
+		d.must(d.CommitChunk(d.ctx, d.replacement(r, d.file(r, "lost.csv"), 1, 2, 900)))
+		asked("replaced since", 2, 2)
+		got, _, err := d.AskedSince(d.ctx, file+1)
+		d.must(err)
+		d.same("of the newer file", int64(0), got)
+	}},
+	{"the cards of a file that is on its way once more are open until its end is known", func(d *desk) {
+		r := d.begin()
+		d.cards(TestCard(1))
+		o := d.ship(r, 1, 1, start)
+		d.embossings(1, "SENT", "")
+		again := ledger.FileChange{FileID: o.BureauFileID, From: []ledger.BureauFileState{ledger.Sent}, To: ledger.Written, At: start.Add(time.Hour), RunID: r.ID, Size: 99, SHA256: hash}
+		d.must(d.ChangeFile(d.ctx, again))
+		d.embossings(1, "PLANNED", "PLANNED")
+		again.From, again.To, again.Evidence = []ledger.BureauFileState{ledger.Written}, ledger.Sent, []byte(`{"size":99}`)
+		d.must(d.ChangeFile(d.ctx, again))
+		d.embossings(1, "SENT", "")
+	}},
 	{"a replaced card and its replacement are both open again", func(d *desk) {
 		r := d.begin()
 		d.cards(TestCard(1))

@@ -143,7 +143,7 @@ func readOrders(conn *sqlite.Conn, sorted []int64, histories map[int64]*history)
 	if err != nil {
 		return err
 	}
-	sent := sendTimes{conn: conn, known: map[int64]time.Time{}}
+	sent := sendTimes{conn: conn, known: map[int64]sending{}}
 	return merge(stmt, sorted, func(id int64, r *row) error {
 		e := &embossing{order: r.int()}
 		e.UID, e.State, e.answer, e.at = r.text(), r.text(), r.int(), r.time()
@@ -156,28 +156,41 @@ func readOrders(conn *sqlite.Conn, sorted []int64, histories map[int64]*history)
 			h.reissues = append(h.reissues, e.at)
 		}
 		if !e.open() && e.file != 0 {
-			at, err := sent.of(e.file)
-			if err != nil {
+			s, err := sent.of(e.file)
+			switch {
+			case err != nil:
 				return err
+			case s.again:
+				e.State = string(ledger.PlannedO)
+			default:
+				e.SentAt, e.at = s.at, s.at
 			}
-			e.SentAt, e.at = at, at
 		}
 		h.add(e)
 		return nil
 	})
 }
 
-// sendTimes gives the time at which a bureau file was sent and keeps what it read.
-type sendTimes struct {
-	conn  *sqlite.Conn
-	known map[int64]time.Time
+// sending is when a bureau file was sent, and whether it is on its way once more: whatever was known of its cards, they may be
+// made from that, so that they are open until its end is known.
+type sending struct {
+	at    time.Time
+	again bool
 }
 
-func (t sendTimes) of(file int64) (time.Time, error) {
-	if at, ok := t.known[file]; ok {
-		return at, nil
+// sendTimes gives the sending of a bureau file and keeps what it read.
+type sendTimes struct {
+	conn  *sqlite.Conn
+	known map[int64]sending
+}
+
+func (t sendTimes) of(file int64) (sending, error) {
+	if s, ok := t.known[file]; ok {
+		return s, nil
 	}
-	_, err := one(t.conn, "SELECT sent_at FROM bureau_files WHERE id = ?", []any{file}, func(r *row) { t.known[file] = r.time() })
+	_, err := one(t.conn, "SELECT sent_at, state IN ('WRITTEN', 'INTENT', 'UPLOADED', 'RENAMING', 'UNDECIDED') FROM bureau_files WHERE id = ?", []any{file}, func(r *row) {
+		t.known[file] = sending{at: r.time(), again: r.bool()}
+	})
 	return t.known[file], err
 }
 

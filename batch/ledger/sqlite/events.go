@@ -306,13 +306,28 @@ func (b *booking) acknowledge(e *ledger.Event) error {
 	return nil
 }
 
-// refuse takes a file back: its orders that the bureau had, and that stand in
-// nobody's way, are open again.
+// askedSince says of an order o that its card was asked for again after it, or was replaced: another order makes the card,
+// and o must not be made besides. A request that was cancelled never was one.
+const askedSince = `(EXISTS (SELECT 1 FROM orders n INDEXED BY orders_of_card WHERE n.embossed_card_id = o.embossed_card_id AND n.id > o.id AND n.state <> 'CANCELLED')
+	OR EXISTS (SELECT 1 FROM cards r WHERE r.id = o.embossed_card_id AND r.successor <> 0))`
+
+// AskedSince counts the cards of a bureau's file that were asked for again.
+func (l *Ledger) AskedSince(ctx context.Context, fileID int64) (cards, first int64, err error) {
+	err = l.read(ctx, fmt.Sprintf("look for newer requests for the cards of outgoing file %d", fileID), func(conn *sqlite.Conn) error {
+		_, err := one(conn, "SELECT count(*), coalesce(min(o.embossed_card_id), 0) FROM orders o INDEXED BY orders_by_state WHERE o.bureau_file_id = ? AND "+askedSince, []any{fileID},
+			func(r *row) { cards, first = r.int(), r.int() })
+		return err
+	})
+	return cards, first, err
+}
+
+// refuse takes a file back: its orders that the bureau had, that stand in
+// nobody's way and whose cards nobody asked for again are open again. Of the others only the newer order is made.
 func (b *booking) refuse(e *ledger.Event, file outgoingState) error {
 	if err := b.refuseFile(e, file); err != nil {
 		return fmt.Errorf("refuse outgoing file %d: %w", e.FileID, err)
 	}
-	const free = `o.state IN ('SENT', 'ACKED') AND NOT EXISTS (SELECT 1 FROM open_cards c WHERE c.card_id IN (o.card_id, o.embossed_card_id))`
+	const free = `o.state IN ('SENT', 'ACKED') AND NOT EXISTS (SELECT 1 FROM open_cards c WHERE c.card_id IN (o.card_id, o.embossed_card_id)) AND NOT ` + askedSince
 	_, err := exec(b.conn, insertEventInto+eventOfEach("-(o.state = 'ACKED')")+free, b.eventOfEachArgs(e, string(ledger.Refused), ledger.PlannedO)...)
 	if err != nil {
 		return fmt.Errorf("refuse the orders of outgoing file %d: %w", e.FileID, err)
