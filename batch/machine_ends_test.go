@@ -231,7 +231,7 @@ func (m *machine) comeToAnEnd() {
 	}
 	for _, o := range m.seen.orders {
 		cancelled, rejected := o.state == string(ledger.Cancelled), o.state == string(ledger.Rejected)
-		if (live[o.uid] != "") == cancelled && !rejected {
+		if (live[o.uid] != "") == cancelled && !rejected && !m.madeAllTheSame(o) && !(o.state == string(ledger.SentO) && m.askedAgain(o)) {
 			m.Errorf("order %s is %s at the end, and at its bureau in %q", o.uid, o.state, live[o.uid])
 		}
 	}
@@ -261,5 +261,8 @@ func (m *machine) doWhatIsAsked() {
 	}
 	for _, f := range m.inState(ledger.Refused) {
 		m.resendFile(f, 0)
+		if m.seen.outgoing[f.id].state == string(ledger.Refused) { // its bytes are not kept any more, or cards of it were made all the same
+			m.cancelFile(m.seen.outgoing[f.id], 0)
+		}
 	}
 }

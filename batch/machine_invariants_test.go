@@ -233,9 +233,9 @@ func (m *machine) everyOrderIsInOnePlace() {
 		case string(ledger.PlannedO):
 			right = f.id != 0 && f.state != string(ledger.Void) && f.state != string(ledger.Sent)
 		case string(ledger.SentO):
-			right = f.id != 0 && f.state != string(ledger.Void) && f.state != string(ledger.Planned)
+			right = f.id != 0 && (f.state != string(ledger.Void) || m.askedAgain(o)) && f.state != string(ledger.Planned)
 		default:
-			right = f.id != 0 && (f.state != string(ledger.Void) || o.state == string(ledger.Rejected))
+			right = f.id != 0 && (f.state != string(ledger.Void) || o.state == string(ledger.Rejected) || m.madeAllTheSame(o))
 		}
 		if !right || f.id != 0 && f.recipient != o.bureau {
 			m.Fatalf("order %s is %s in %s (%s), hold %s (%s)", o.uid, o.state, f.name, f.state, h.name, h.state)
@@ -255,6 +255,25 @@ func (m *machine) everyOrderIsInOnePlace() {
 			m.Fatalf("the accepted row %d of request file %d has no order", a.pos, a.file)
 		}
 	}
+}
+
+// askedAgain: the card of an order was asked for once more, so that no later file takes the order.
+func (m *machine) askedAgain(o orderRow) bool {
+	for id, other := range m.seen.orders {
+		if id > o.id && (other.card == o.card || other.card == o.embossed) {
+			return true
+		}
+	}
+	return false
+}
+
+// madeAllTheSame: somebody tells what came of a card whose file its bureau refused.
+func (m *machine) madeAllTheSame(o orderRow) bool {
+	switch ledger.OrderState(o.state) {
+	case ledger.Queued, ledger.PlannedO, ledger.SentO, ledger.Acked:
+		return false
+	}
+	return m.refused[m.seen.outgoing[o.file].name]
 }
 
 // arrivesAt is where a recipient has a file.

@@ -422,10 +422,13 @@ func (m *machine) inState(state ledger.BureauFileState) (list []outgoingRow) {
 }
 
 func (m *machine) cancelAFile() {
-	f := choose(m, "file", append(m.inState(ledger.Refused), m.inState(ledger.Sent)...))
+	m.cancelFile(choose(m, "file", append(m.inState(ledger.Refused), m.inState(ledger.Sent)...)), m.sometimes())
+}
+
+func (m *machine) cancelFile(f outgoingRow, dies int) {
 	before := m.seen
 	var err error
-	died := m.process(m.sometimes(), nil, func(n *Night) { _, _, err = n.Cancel(m.Context(), f.name, "made anew") })
+	died := m.process(dies, nil, func(n *Night) { _, _, err = n.Cancel(m.Context(), f.name, "made anew") })
 	m.look()
 	if now := m.seen.outgoing[f.id]; err != nil || now.state != string(ledger.Void) {
 		if !died {

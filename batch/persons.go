@@ -250,10 +250,14 @@ func (n *Night) again(ctx context.Context, f ledger.BureauFile, what, detail, re
 		return f, err
 	}
 	if err := frozen(filepath.Join(n.Outbox(f.Recipient), f.Name), f.Size, f.SHA256); err != nil {
-		if f.State == ledger.Undecided {
-			return f, setup("%s cannot be sent again: %w; only the very same bytes may go out. Where they are lost and the recipient does not have them, reemboss cancel puts its cards into the next file", f.Name, plain(err))
+		instead := ""
+		switch f.State {
+		case ledger.Undecided:
+			instead = ". Where they are lost and the recipient does not have them, reemboss cancel puts its cards into the next file"
+		case ledger.Refused:
+			instead = ". Where they are lost, reemboss cancel puts its cards into the next file"
 		}
-		return f, setup("%s cannot be sent again: %w; only the very same bytes may go out", f.Name, plain(err))
+		return f, setup("%s cannot be sent again: %w; only the very same bytes may go out%s", f.Name, plain(err), instead)
 	}
 	err := n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{f.State}, To: ledger.Written,
 		At: n.Now(), RunID: f.RunID, Reason: reason, Size: f.Size, SHA256: f.SHA256, Entry: n.audit(what, f.Name, detail)})

@@ -428,5 +428,9 @@ func (n *Night) stillKept(ctx context.Context, f ledger.BureauFile) error {
 	if err != nil || at.IsZero() {
 		return err
 	}
-	return setup("%s was deleted by retention on %s (retention.sealed_files), and only the very same bytes may go out again; have the cards of it that are missing asked for anew", f.Name, at.In(n.zone).Format(time.DateOnly))
+	instead := "have the cards of it that are missing asked for anew"
+	if f.State == ledger.Refused {
+		instead = "reemboss cancel puts its cards into the next file"
+	}
+	return setup("%s was deleted by retention on %s (retention.sealed_files), and only the very same bytes may go out again; %s", f.Name, at.In(n.zone).Format(time.DateOnly), instead)
 }
