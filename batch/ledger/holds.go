@@ -47,6 +47,8 @@ type Hold struct {
 	FileName     string
 	// Restored says that its orders were open when the ledger was put back from a backup: a night that the ledger does not know may have made their cards.
 	Restored bool
+	// NoWayBack says of one that is HELD that cancelling it is ErrNoWayBack.
+	NoWayBack bool
 }
 
 // HoldQuery chooses holds; empty fields choose all.

@@ -22,7 +22,9 @@ type HoldTold struct {
 	// Approved says that a person has approved it: the next run writes it.
 	Approved bool `json:"approved"`
 	// Restored says that the ledger was put back from a backup since these cards were accepted: a lost night may have made them.
-	Restored   bool         `json:"restored,omitempty"`
+	Restored bool `json:"restored,omitempty"`
+	// NoWayBack says that it cannot be cancelled: an order of it changed its card, and nobody knows what the card was before.
+	NoWayBack  bool         `json:"no_way_back,omitempty"`
 	DecidedAt  *time.Time   `json:"decided_at,omitempty"`
 	DecidedBy  string       `json:"decided_by,omitempty"`
 	How        string       `json:"how,omitempty"`
@@ -50,7 +52,7 @@ func (f *BureauFile) waits() bool { return f.Hold != nil && f.State == fileHeld 
 // showHold gives a hold as it stands among files.
 func showHold(h *ledger.Hold, tallies []ledger.HoldTally) BureauFile {
 	f := BureauFile{Bureau: h.Bureau, Name: h.Name, Records: h.Records, State: fileHeld, Balanced: true, RunID: h.RunID}
-	told := &HoldTold{Digest: h.Digest, HeldAt: h.HeldAt.UTC(), Approved: h.State == ledger.Approved, Restored: h.Restored, DecidedBy: h.DecidedBy, How: h.How, Reason: h.Reason,
+	told := &HoldTold{Digest: h.Digest, HeldAt: h.HeldAt.UTC(), Approved: h.State == ledger.Approved, Restored: h.Restored, NoWayBack: h.NoWayBack, DecidedBy: h.DecidedBy, How: h.How, Reason: h.Reason,
 		ByReason: []HoldReason{}, Submitters: []string{}}
 	if !h.DecidedAt.IsZero() {
 		at := h.DecidedAt.UTC()
@@ -147,17 +149,37 @@ func (g *gathering) needHolds() {
 		}
 		if f.Hold.Restored {
 			g.need(fmt.Sprintf("%s (%s for %s) is held: the ledger was restored", f.Name, plural(f.Records, "card"), g.bureauName(f.Bureau)),
-				"Its cards were asked for before the backup was made, and a night that this ledger does not know may have had them made. Compare with what the bureau got: approve it if they were not made, resolve it as delivered if they were, cancel it if nobody wants them.",
-				"reemboss approve "+Quoted(f.Name), "reemboss resolve "+Quoted(f.Name)+` --delivered --reason "…"`, "reemboss cancel "+Quoted(f.Name)+` --reason "…"`)
+				"Its cards were asked for before the backup was made, and a night that this ledger does not know may have had them made. Compare with what the bureau got: approve it if they were not made, resolve it as delivered if they were"+
+					f.orCancel(", cancel it if nobody wants them."),
+				f.choices("reemboss approve "+Quoted(f.Name), "reemboss resolve "+Quoted(f.Name)+` --delivered --reason "…"`)...)
 			continue
 		}
 		because := "Nothing of it is written and no number is taken until somebody approves it who asked for none of its cards."
 		if len(f.Hold.Submitters) > 0 {
 			because += " They were asked for by " + strings.Join(f.Hold.Submitters, ", ") + "."
 		}
-		g.need(fmt.Sprintf("%s (%s for %s) is held for a second person", f.Name, plural(f.Records, "card"), g.bureauName(f.Bureau)), because,
-			"reemboss approve "+Quoted(f.Name), "reemboss cancel "+Quoted(f.Name)+` --reason "…"`)
+		g.need(fmt.Sprintf("%s (%s for %s) is held for a second person", f.Name, plural(f.Records, "card"), g.bureauName(f.Bureau)), because+f.orCancel(""),
+			f.choices("reemboss approve "+Quoted(f.Name))...)
 	}
+}
+
+// orCancel ends the sentence about a hold: with may, or with why it cannot be cancelled.
+func (f *BureauFile) orCancel(may string) string {
+	switch {
+	case !f.Hold.NoWayBack:
+		return may
+	case may != "":
+		return "; it cannot be cancelled, since nobody knows what its cards were before."
+	}
+	return " It cannot be cancelled, since nobody knows what its cards were before."
+}
+
+// choices are the commands that settle a hold: those given, and cancel where it can be.
+func (f *BureauFile) choices(commands ...string) []string {
+	if f.Hold.NoWayBack {
+		return commands
+	}
+	return append(commands, "reemboss cancel "+Quoted(f.Name)+` --reason "…"`)
 }
 
 // AllHolds gives every hold of the ledger that became no file, in the order of bureau and age.

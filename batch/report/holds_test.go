@@ -66,3 +66,16 @@ func TestHoldsStandAmongTheFiles(t *testing.T) {
 		}
 	}
 }
+
+// A command that the report prints works: a hold that cannot be cancelled is offered for approval alone.
+func TestAHoldWithoutAWayBackIsNotOfferedForCancelling(t *testing.T) {
+	for _, restored := range []bool{false, true} {
+		f := BureauFile{Name: "h1", Bureau: "alpha", Records: 1, State: fileHeld, Hold: &HoldTold{Restored: restored, NoWayBack: true}}
+		g := &gathering{Reconciliation: &Reconciliation{Files: []BureauFile{f}}}
+		g.needHolds()
+		need := g.NeedsPerson[0]
+		if text := strings.Join(need.Choices(), " "); strings.Contains(text, "cancel") || !strings.Contains(need.Why, "cannot be cancelled") {
+			t.Errorf("restored %t: %s %s", restored, need.Why, text)
+		}
+	}
+}

@@ -223,6 +223,9 @@ var holdPromises = []promise{
 		}
 		d.same("card", after, d.card(1))
 		d.holds(ledger.HoldQuery{Open: true}, "h1")
+		list, err := d.Holds(d.ctx, ledger.HoldQuery{Name: "h1"})
+		d.must(err)
+		d.same("no way back", true, list[0].NoWayBack)
 	}},
 	{"what was cancelled between two runs is told by the next", func(d *desk) {
 		r := d.begin()

@@ -14,12 +14,16 @@ import (
 
 const holdColumns = `h.id, h.name, h.bureau, (SELECT id FROM runs WHERE seq = h.run), h.records, h.digest, h.state, h.held_at, h.decided_at,
 	coalesce((SELECT id FROM runs WHERE seq = h.decided_run), ''), h.decided_by, h.how, h.reason, h.bureau_file_id,
-	coalesce((SELECT name FROM bureau_files WHERE id = h.bureau_file_id), ''), h.restored`
+	coalesce((SELECT name FROM bureau_files WHERE id = h.bureau_file_id), ''), h.restored,
+	h.state = 'HELD' AND EXISTS (SELECT 1 FROM orders o INDEXED BY orders_in_hold WHERE o.hold_id = h.id AND o.state = 'QUEUED' AND ` + noWayBack + `)`
+
+// noWayBack says of an order o that nobody knows what its card was before.
+const noWayBack = "o.kind = 'reissue' AND o.id NOT IN (SELECT order_id FROM card_before)"
 
 func scanHold(r *row) ledger.Hold {
 	return ledger.Hold{
 		ID: r.int(), Name: r.text(), Bureau: r.text(), RunID: r.text(), Records: r.int(), Digest: r.text(), State: ledger.HoldState(r.text()), HeldAt: r.time(),
-		DecidedAt: r.time(), DecidedRunID: r.text(), DecidedBy: r.text(), How: r.text(), Reason: r.text(), BureauFileID: r.int(), FileName: r.text(), Restored: r.bool(),
+		DecidedAt: r.time(), DecidedRunID: r.text(), DecidedBy: r.text(), How: r.text(), Reason: r.text(), BureauFileID: r.int(), FileName: r.text(), Restored: r.bool(), NoWayBack: r.bool(),
 	}
 }
 
@@ -214,7 +218,7 @@ func cancelHold(conn *sqlite.Conn, d *ledger.HoldDecision, run int64) error {
 // takeBack makes the cards of a hold what they were before its orders.
 func takeBack(conn *sqlite.Conn, d *ledger.HoldDecision) error {
 	var lacking int64
-	if _, err := one(conn, "SELECT count(*) FROM orders o WHERE o.id IN ("+ordersOf+") AND o.kind = 'reissue' AND o.id NOT IN (SELECT order_id FROM card_before)",
+	if _, err := one(conn, "SELECT count(*) FROM orders o WHERE o.id IN ("+ordersOf+") AND "+noWayBack,
 		[]any{d.HoldID}, func(r *row) { lacking = r.int() }); err != nil {
 		return err
 	}
