@@ -123,7 +123,7 @@ func ProvesDelivery(now FileNow, history []Happened, e Happened) bool {
 		return true
 	}
 	refusal := lastOf(append(slices.Clone(now.History), history...), refused)
-	return !e.before(now.Begun) && (refusal.At.IsZero() || e.after(refusal))
+	return !e.At.Before(now.Begun.Truncate(time.Second)) && (refusal.At.IsZero() || e.after(refusal))
 }
 
 // ofAnEarlierSending says that a refusal belongs to a sending that was repeated

@@ -58,6 +58,8 @@ func TestWhatABureauSaysOfAFile(t *testing.T) {
 		{"a refusal of the first of two sendings", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(1)}, "", "REFUSED@0", none, FileTurn{}},
 		{"a refusal of the second of two sendings", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(1)}, "", "REFUSED@2", none, FileTurn{Refuse: true}},
 		{"the repetition refused before we called it SENT", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(-2)}, "", "REFUSED@-1", none, FileTurn{Refuse: true}},
+		{"the repetition refused in the minute of its rename", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(1).Add(59 * time.Second)}, "REFUSED@-1", "REFUSED@1", none, FileTurn{Refuse: true}},
+		{"refused a minute before the repetition", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(1).Add(time.Minute)}, "", "REFUSED@1", none, FileTurn{}},
 		{"the repetition refused in the second of its rename", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(1).Add(999 * time.Millisecond)}, "REFUSED@-1", "REFUSED@1", none, FileTurn{Refuse: true}},
 		{"a disputed refusal is no earlier one", FileNow{State: "SENT", EverSent: true}, "REFUSED@3!", "REFUSED@2", none, FileTurn{Refuse: true}},
 		{"refused and never sent", FileNow{State: "PLANNED"}, "", "REFUSED@2", none, disputed("a file that we have not sent")},

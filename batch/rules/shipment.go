@@ -210,8 +210,14 @@ func (e Happened) same(other Happened) bool {
 func (e Happened) after(other Happened) bool { return e.At.UnixMilli() > other.At.UnixMilli() }
 
 // before says that an event was before a moment of ours. Bureaus tell times to the
-// second, so one in the same second was not.
-func (e Happened) before(moment time.Time) bool { return e.At.Before(moment.Truncate(time.Second)) }
+// second or to the minute, and one in the same second, or minute, was not.
+func (e Happened) before(moment time.Time) bool {
+	exact := time.Second
+	if e.At.Truncate(time.Minute).Equal(e.At) {
+		exact = time.Minute
+	}
+	return e.At.Before(moment.Truncate(exact))
+}
 
 // String is the event as a person reads it: SHIPPED at 2026-11-23 10:00:00 UTC.
 func (e Happened) String() string {
