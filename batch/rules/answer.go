@@ -135,7 +135,7 @@ func ofAnEarlierSending(now FileNow, e Happened) bool {
 	if refusal.At.IsZero() && now.Sendings < 2 {
 		return false
 	}
-	return !refusal.At.IsZero() && !e.after(refusal) || e.before(now.Begun)
+	return !refusal.At.IsZero() && !e.after(refusal) || e.before(now.Begun) && !toBeRepeated(now, e)
 }
 
 // notSent: an answer to a file that has not left, or is about to be repeated;

@@ -55,6 +55,8 @@ func TestWhatABureauSaysOfAFile(t *testing.T) {
 		{"the first refusal again, told after the repetition", FileNow{State: "SENT", EverSent: true, Begun: at(1)}, "REFUSED@-2", "REFUSED@-1", none, FileTurn{}},
 		{"the repetition refused", FileNow{State: "SENT", EverSent: true}, "REFUSED@0", "REFUSED@2", none, FileTurn{Refuse: true}},
 		{"an older refusal after a newer receipt", FileNow{State: "SENT", EverSent: true}, "RECEIVED@3", "REFUSED@2", none, FileTurn{}},
+		{"a refusal of the second sending while a third is under way", FileNow{State: "INTENT", EverSent: true, Sendings: 2, Begun: at(5)}, "", "REFUSED@2", none, FileTurn{Refuse: true}},
+		{"a refusal of the first sending while a third is under way", FileNow{State: "INTENT", EverSent: true, Sendings: 2, Begun: at(5)}, "", "REFUSED@0", none, FileTurn{}},
 		{"a refusal of the first of two sendings", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(1)}, "", "REFUSED@0", none, FileTurn{}},
 		{"a refusal of the second of two sendings", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(1)}, "", "REFUSED@2", none, FileTurn{Refuse: true}},
 		{"the repetition refused before we called it SENT", FileNow{State: "SENT", EverSent: true, Sendings: 2, Begun: at(-2)}, "", "REFUSED@-1", none, FileTurn{Refuse: true}},
