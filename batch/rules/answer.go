@@ -135,7 +135,8 @@ func ofAnEarlierSending(now FileNow, e Happened) bool {
 	if refusal.At.IsZero() && now.Sendings < 2 {
 		return false
 	}
-	return !refusal.At.IsZero() && !e.after(refusal) || e.before(now.Begun) && !toBeRepeated(now, e)
+	newest := toBeRepeated(now, e) && (refusal.At.IsZero() || refusal.before(now.SentAt)) // of the sending that no refusal is known of
+	return !refusal.At.IsZero() && !e.after(refusal) || e.before(now.Begun) && !newest
 }
 
 // notSent: an answer to a file that has not left, or is about to be repeated;
