@@ -317,7 +317,7 @@ func (r *returnReader) fileNow(ctx context.Context, f *ledger.BureauFile) (now r
 	return now, err
 }
 
-// sendings counts how often a file was SENT, and says from when on the bureau can
+// sendings counts how often a file was SENT, or may have arrived (UNDECIDED), and says from when on the bureau can
 // have had the newest of these transfers, ended or not: its rename, or its start
 // where it was not renamed. A repetition that failed put the file back to the SENT
 // of then, with the time of then; it is no sending. Nor is one that found the file
@@ -326,6 +326,7 @@ func (r *returnReader) fileNow(ctx context.Context, f *ledger.BureauFile) (now r
 func sendings(steps []ledger.Delivery) (count int, begun time.Time) {
 	var sent, sentBegun, before time.Time
 	var last ledger.BureauFileState
+	var maybe int // 1 where the newest counted one may not have arrived
 	for _, step := range steps {
 		switch step.State {
 		case ledger.Written:
@@ -336,16 +337,20 @@ func sendings(steps []ledger.Delivery) (count int, begun time.Time) {
 			if last != ledger.Renaming {
 				begun = step.At
 			}
+		case ledger.Undecided:
+			if last != ledger.Undecided {
+				count, maybe = count+1, 1
+			}
 		case ledger.Sent:
 			switch {
 			case count > 0 && step.At.Equal(sent):
 				begun = sentBegun
 			case thereAlready(step):
-				count, begun = max(count, 1), before
-			default:
+				count, begun = max(count-maybe, 1), before
+			case last != ledger.Undecided: // else it is counted
 				count++
 			}
-			sent, sentBegun = step.At, begun
+			sent, sentBegun, maybe = step.At, begun, 0
 		}
 		last = step.State
 	}

@@ -235,7 +235,9 @@ func TestSendingsAreCounted(t *testing.T) {
 	}{
 		"once":                                  {nil, 1, 4},
 		"a second one began":                    {[]ledger.Delivery{step(ledger.Written, 6), step(ledger.Intent, 7), step(ledger.Uploaded, 8)}, 1, 7},
-		"and may have arrived":                  {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Uploaded, 8), step(ledger.Renaming, 9), step(ledger.Undecided, 10)}, 1, 9},
+		"and may have arrived":                  {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Uploaded, 8), step(ledger.Renaming, 9), step(ledger.Undecided, 10)}, 2, 9},
+		"and did":                               {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Renaming, 9), step(ledger.Undecided, 10), step(ledger.Undecided, 11), step(ledger.Sent, 12)}, 2, 9},
+		"and was sent once more":                {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Renaming, 9), step(ledger.Undecided, 10), step(ledger.Written, 11), step(ledger.Intent, 12), step(ledger.Renaming, 13), step(ledger.Sent, 14)}, 3, 13},
 		"twice":                                 {[]ledger.Delivery{step(ledger.Intent, 7), step(ledger.Uploaded, 8), step(ledger.Renaming, 9), step(ledger.Sent, 10)}, 2, 9},
 		"it was there already":                  {[]ledger.Delivery{step(ledger.Written, 6), step(ledger.Intent, 7), there(10)}, 1, 4},
 		"there already, and a later one failed": {[]ledger.Delivery{step(ledger.Written, 6), step(ledger.Intent, 7), there(10), step(ledger.Written, 11), step(ledger.Intent, 12), there(10)}, 1, 4},

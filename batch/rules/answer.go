@@ -19,7 +19,7 @@ type FileNow struct {
 	ByState  map[string]int64 // its orders by their state
 	EverSent bool             // it was SENT once, whatever it is now
 	SentAt   time.Time        // when it was SENT last
-	Sendings int              // how often it was SENT; a repetition that failed is none
+	Sendings int              // how often it was SENT, or may have arrived; a repetition that failed is none
 	Begun    time.Time        // the bureau cannot have had its newest sending earlier; zero where that is not asked for
 	History  []Happened       // RECEIVED and REFUSED
 }
