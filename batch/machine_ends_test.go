@@ -254,6 +254,7 @@ func (m *machine) doWhatIsAsked() {
 				m.Fatalf("%s: %v", h.name, err)
 			}
 		})
+		m.look()
 	}
 	for _, f := range m.inState(ledger.Undecided) {
 		m.resolveFile(f, "delivered", 0)
