@@ -91,10 +91,7 @@ func (n *Night) unmade(ctx context.Context, f ledger.BureauFile) error {
 	if err != nil {
 		return err
 	}
-	var made int64
-	for _, state := range []ledger.OrderState{ledger.Produced, ledger.Shipped, ledger.Delivered, ledger.Returned, ledger.Lost, ledger.Activated} {
-		made += states[state]
-	}
+	made := ledger.Made(states)
 	if made == 0 {
 		return nil
 	}

@@ -3,6 +3,7 @@ package batch
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,10 @@ func TestARefusedFileWithAMadeCardIsNotSentAgain(t *testing.T) {
 	}
 	if now := b.order(1); now.State != ledger.Delivered {
 		t.Fatalf("%s", now.State)
+	}
+	r := b.run()
+	if r.Exit != 4 || len(r.NeedsPerson) != 1 || !slices.Equal(r.NeedsPerson[0].Choices(), []string{"reemboss cancel " + s.FileName + ` --reason "…"`}) || !strings.Contains(r.NeedsPerson[0].Why, "1 card of it came to be made all the same") {
+		t.Errorf("exit %d: %+v", r.Exit, r.NeedsPerson)
 	}
 	n := b.open()
 	f, err := n.Resend(t.Context(), s.FileName, "once more")

@@ -73,6 +73,9 @@ func (m *memory) BureauFiles(_ context.Context, q ledger.FileQuery) ([]ledger.Bu
 func (m *memory) Restorations(context.Context) ([]ledger.Restoration, error) { return nil, nil }
 
 func (m *memory) AskedSince(context.Context, int64) (cards, first int64, err error) { return 0, 0, nil }
+func (m *memory) OrderStates(context.Context, int64) (map[ledger.OrderState]int64, error) {
+	return nil, nil
+}
 
 func (m *memory) EachFileOrder(_ context.Context, id int64, fn func(*ledger.Order) error) error {
 	for _, o := range m.orders[id] {

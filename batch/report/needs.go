@@ -115,8 +115,19 @@ func (g *gathering) needRefused(f *ledger.BureauFile) error {
 	if err != nil {
 		return fmt.Errorf("read what was asked for since %s: %w", f.Name, err)
 	}
-	if since > 0 {
-		g.need(what, reason+" Cancel the file: its number is then void and its other orders go into a new file. As it is, "+askedSince(since, first),
+	states, err := g.ledger.OrderStates(g.ctx, f.ID)
+	if err != nil {
+		return fmt.Errorf("read what became of the cards of %s: %w", f.Name, err)
+	}
+	because := ""
+	switch made := ledger.Made(states); {
+	case made > 0:
+		because = fmt.Sprintf("it is not to be sent again: %s of it came to be made all the same.", plural(made, "card"))
+	case since > 0:
+		because = askedSince(since, first)
+	}
+	if because != "" {
+		g.need(what, reason+" Cancel the file: its number is then void and its other orders go into a new file. As it is, "+because,
 			"reemboss cancel "+Quoted(f.Name)+` --reason "…"`)
 		return nil
 	}

@@ -54,6 +54,7 @@ type Ledger interface {
 	EachFileOrder(ctx context.Context, fileID int64, fn func(*ledger.Order) error) error
 	Restorations(ctx context.Context) ([]ledger.Restoration, error)
 	AskedSince(ctx context.Context, fileID int64) (cards, first int64, err error)
+	OrderStates(ctx context.Context, fileID int64) (map[ledger.OrderState]int64, error)
 	FileBalances(ctx context.Context) (map[int64]ledger.FileBalance, error)
 	Differing(ctx context.Context, fileID int64) (int64, error)
 	Totals(ctx context.Context) (ledger.Totals, error)
