@@ -507,7 +507,7 @@ func (m *machine) settle(word Settlement) {
 			word := word
 			if e.UID == "" {
 				f := m.seen.outgoing[e.FileID]
-				if word = Keep; (e.Status == "REFUSED") == m.refused[f.name] && f.state == string(ledger.Sent) {
+				if word = Keep; (e.Status == "REFUSED") == m.refused[f.name] {
 					word = Take
 				}
 			}

@@ -18,6 +18,12 @@ func (b *bench) resendKilledAt(name, point string) {
 	b.Helper()
 	n := b.open()
 	defer n.Close()
+	b.diesAt(n, point, func() { _, _ = n.Resend(b.Context(), name, "they cannot find it") })
+}
+
+// diesAt works until the process dies at a point.
+func (b *bench) diesAt(n *Night, point string, work func()) {
+	b.Helper()
 	defer func() {
 		if _, ours := recover().(killed); !ours {
 			b.Fatal("the point was never passed")
@@ -28,8 +34,7 @@ func (b *bench) resendKilledAt(name, point string) {
 			panic(killed{p})
 		}
 	}
-	_, err := n.Resend(b.Context(), name, "they cannot find it")
-	b.Fatalf("not killed: %v", err)
+	work()
 }
 
 // A card of a refused file that was made after all, by a person's word, is not made once more with the others.
@@ -56,6 +61,32 @@ func TestARefusedFileWithAMadeCardIsNotSentAgain(t *testing.T) {
 	b.cancel(s.FileName)
 	if r := b.run(); r.Exit != 0 {
 		t.Errorf("exit %d: %+v", r.Exit, r.NeedsPerson)
+	}
+}
+
+// A disputed refusal counts by a person's word also while the file is to be sent again.
+func TestARefusalIsTakenWhileTheFileIsToBeSentAgain(t *testing.T) {
+	b, s := oneCard(t)
+	b.answer("r.csv", b.event(s, "RETURNED", b.now.Add(time.Hour)))
+	b.now = b.now.Add(2 * time.Hour)
+	b.run()
+	b.resendKilledAt(s.FileName, "sent/INTENT")
+	b.answer("r2.csv", b.fileEvent(s, "REFUSED", 1, b.now.Add(-time.Hour)))
+	b.now = b.now.Add(time.Hour)
+	n := b.open()
+	b.diesAt(n, "collect/answer", func() { _, _ = n.Run(t.Context()) })
+	n.Close()
+	if f := b.state(s.FileName); f.State != ledger.Intent {
+		t.Fatalf("%s", f.State)
+	}
+	if err := b.settle("r2.csv", Take); err != nil {
+		t.Fatal(err)
+	}
+	if f := b.state(s.FileName); f.State != ledger.Refused {
+		t.Errorf("%s", f.State)
+	}
+	if r := b.run(); r.Exit != 4 || b.state(s.FileName).State != ledger.Refused || b.order(1).State != ledger.Returned {
+		t.Errorf("exit %d, %s, %s", r.Exit, b.state(s.FileName).State, b.order(1).State)
 	}
 }
 

@@ -150,17 +150,19 @@ func (n *Night) takeFileEvent(ctx context.Context, e ledger.Event, settlement st
 	taken.ID, taken.Source, taken.Dispute, taken.RecordedAt, taken.RunID = 0, ledger.FromPerson, "", n.Now(), ""
 	answer := ledger.FileAnswer{Event: taken, Delivered: f.State == ledger.Undecided || f.State == ledger.Renaming,
 		Acknowledge: e.Status == returns.Received, Refuse: e.Status == returns.Refused}
+	had := f.State == ledger.Sent
 	switch f.State {
 	case ledger.Refused: // the bureau took it after all
 		answer.Delivered = answer.Acknowledge
-	case ledger.Written, ledger.Intent, ledger.Uploaded: // it had it, though a person was told that it had not
+	case ledger.Written, ledger.Intent, ledger.Uploaded: // of the sending before, that is about to be repeated
 		last, err := n.lastOutcome(ctx, f)
 		if err != nil {
 			return "", err
 		}
-		answer.Delivered = last == ledger.Undecided
+		answer.Delivered = last == ledger.Undecided // it had it, though a person was told that it had not
+		had = last == ledger.Sent
 	}
-	if !answer.Delivered && f.State != ledger.Sent {
+	if !answer.Delivered && !had {
 		return "", setup("%s is %s: what the bureau says of it cannot count; settle event %d with --keep", f.Name, f.State, e.ID)
 	}
 	said := "acknowledged; every card of it that was outstanding is"
