@@ -305,14 +305,20 @@ func (f *File) Close() error {
 	return f.close()
 }
 
+// errBeforeStart: an archive's own index points before the first byte.
+var errBeforeStart = errors.New("the file points before its own beginning")
+
 // watched remembers an input error of the source, so that a failing disk is
-// not taken for a damaged file.
+// not taken for a damaged file, nor a damaged file for a failing disk.
 type watched struct {
 	src io.ReaderAt
 	err error
 }
 
 func (w *watched) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, errBeforeStart
+	}
 	n, err := w.src.ReadAt(p, off)
 	if err != nil && err != io.EOF {
 		w.err = err
