@@ -178,9 +178,15 @@ func splitName(name []byte) (prefix, local []byte) {
 	return nil, name
 }
 
+// nameLength is the length of the name at the start of b; a name has one colon at most (Namespaces in XML 1.0, section 4).
 func nameLength(b []byte) int {
-	n := 0
+	n, colons := 0, 0
 	for n < len(b) && (isNameByte(b[n]) || n > 0 && (b[n] >= '0' && b[n] <= '9' || b[n] == '-' || b[n] == '.')) {
+		if b[n] == ':' {
+			if colons++; colons > 1 {
+				break
+			}
+		}
 		n++
 	}
 	return n
