@@ -266,14 +266,6 @@ const (
 	Cancelled OrderState = "CANCELLED" // with the hold in which it waited
 )
 
-// Made counts the orders of whose card somebody tells that it was made, of a file's orders by their state.
-func Made(states map[OrderState]int64) (cards int64) {
-	for _, state := range []OrderState{Produced, Shipped, Delivered, Returned, Lost, Activated} {
-		cards += states[state]
-	}
-	return cards
-}
-
 // NewPIN says whether an order's card needs a new PIN, and where it comes from.
 type NewPIN string
 

@@ -268,3 +268,11 @@ type Outbox interface {
 	// NotDelivered counts an attempt and keeps why.
 	NotDelivered(ctx context.Context, ids []string, at time.Time, why string) error
 }
+
+// Made counts the orders of whose card somebody tells that it was made, of a file's orders by their state.
+func Made(states map[OrderState]int64) (cards int64) {
+	for _, state := range []OrderState{Produced, Shipped, Delivered, Returned, Lost, Activated} {
+		cards += states[state]
+	}
+	return cards
+}
