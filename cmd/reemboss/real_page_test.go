@@ -30,8 +30,16 @@ type someNights struct {
 	last  *report.Reconciliation
 }
 
-// Nights lie so far back that nobody's holidays keep beta from being late.
-const firstNight = 9 * 24 * time.Hour
+// The nights lie so far back that no weekend, holiday or cut-off keeps a bureau
+// from being late: with the first one's shipping, due within five working
+// days, and with acknowledging the second one, due on the next.
+// The second one's cards are in transit still, for fourteen days.
+const (
+	oneDay      = 24 * time.Hour
+	firstNight  = 20 * oneDay
+	secondNight = 10 * oneDay
+	thirdNight  = 2 * oneDay
+)
 
 func nightsWithAnswers(t *testing.T) *someNights {
 	t.Helper()
@@ -53,18 +61,18 @@ func nightsWithAnswers(t *testing.T) *someNights {
 	}
 
 	w.ask("i-more.csv", 28, 50)
-	at := now.Add(-7 * 24 * time.Hour)
+	at := now.Add(-secondNight - oneDay)
 	w.answer("alpha", "alpha 1.csv", w.file("alpha", "RECEIVED", len(w.uids), at), w.card(0, "REJECTED", "E07", at.Add(time.Hour)),
 		w.card(1, "PRODUCED", "", at), w.card(2, "SHIPPED", "", at), w.card(3, "SHIPPED", "", at))
-	w.nightAt(now.Add(-6 * 24 * time.Hour))
+	w.nightAt(now.Add(-secondNight))
 
 	w.ask("j-more.csv", 50, 56)
-	at = now.Add(-3 * 24 * time.Hour)
+	at = now.Add(-thirdNight - oneDay)
 	w.answer("alpha", "alpha 2.csv", w.card(1, "DELIVERED", "", at), w.card(2, "RETURNED", "R01", at), w.card(3, "LOST", "", at),
 		w.card(1, "REJECTED", "E07", at.Add(time.Hour)), strings.Replace(w.card(4, "SHIPPED", "", at), w.uids[4], "ZZZZZZZZZZZZZZZZZZZZ", 1))
 	w.answer("alpha", "alpha 3.csv", strings.ReplaceAll(w.card(4, "SHIPPED", "", at), "alpha", "nobody"))
 	w.answer("beta", "beta 1.csv", w.file("beta", "REFUSED", -1, at))
-	w.nightAt(now.Add(-2 * 24 * time.Hour))
+	w.nightAt(now.Add(-thirdNight))
 
 	w.do(exitComplete, "cancel", filepath.Base(w.glob("outbox/beta/*")[0]), "--reason", "they cannot read it")
 	w.answer("alpha", "alpha 4.csv", w.card(4, "PRODUCED", "", now.Add(-time.Hour)))
