@@ -171,13 +171,12 @@ func (n *Night) fetchReturn(ctx context.Context, name string, folder returnsFold
 			Why: fmt.Sprintf("It has %d bytes and at most %d are taken (intake.max_file_size); it is left at the bureau.", f.Size, n.Config.Intake.MaxFileSize), Command: "reemboss config check"})
 		return nil
 	}
-	var unique [8]byte // no name is given twice, also when a file of that name is gone
-	if _, err := io.ReadFull(n.Random, unique[:]); err != nil {
+	held, err := n.newHeld(name, n.run.ID)
+	if err != nil {
 		return err
 	}
-	held := filepath.Join(n.HeldReturns(), fmt.Sprintf("%s-%s-%x.pgp", name, n.run.ID, unique))
 	writer := &holding{n: n, path: held, name: f.Name}
-	err := folder.Fetch(ctx, n.Config.Bureaus[name].Returns.Dir, f, writer.open)
+	err = folder.Fetch(ctx, n.Config.Bureaus[name].Returns.Dir, f, writer.open)
 	if errors.Is(err, bureau.ErrChanging) {
 		n.note("%s of %s is still being written and is left for the next run", printable(n.shownReturn(ctx, f.Name)), name)
 		return n.Files.Remove(held)
@@ -188,12 +187,12 @@ func (n *Night) fetchReturn(ctx context.Context, name string, folder returnsFold
 	n.at("collect/fetched")
 	file := ledger.ReturnFile{RunID: n.run.ID, Bureau: name, Name: n.shownReturn(ctx, f.Name), Size: f.Size, SHA256: writer.sum(), ModTime: f.ModTime,
 		State: ledger.ReturnHeld, Held: n.Relative(held), FetchedAt: n.Now()}
-	same, err := n.Ledger.SameReturn(ctx, name, file.SHA256, 0)
+	same, came, err := n.cameBefore(ctx, &file)
 	switch {
-	case err == nil && !forgotten(same):
-		return n.repeated(ctx, file, same)
-	case err != nil && !errors.Is(err, ledger.ErrNotFound):
+	case err != nil:
 		return err
+	case came:
+		return n.repeated(ctx, file, same)
 	}
 	trouble, err := reader.check(ctx, &file)
 	switch {
@@ -213,6 +212,31 @@ func (n *Night) fetchReturn(ctx context.Context, name string, folder returnsFold
 	return nil
 }
 
+// newHeld is a place in state/returns that no file ever had: no name is given twice, also when a file of that name is gone.
+func (n *Night) newHeld(bureauName, when string) (string, error) {
+	var unique [8]byte
+	if _, err := io.ReadFull(n.Random, unique[:]); err != nil {
+		return "", err
+	}
+	return filepath.Join(n.HeldReturns(), fmt.Sprintf("%s-%s-%x.pgp", bureauName, when, unique)), nil
+}
+
+// cameBefore finds the file with the same content of which every line was used,
+// or will be: its bytes are ours and can be read. Content of which a line was not
+// used, or nothing, may be what we ask the bureau to send again, and is read
+// again; what the ledger has of it already is known.
+func (n *Night) cameBefore(ctx context.Context, file *ledger.ReturnFile) (same ledger.ReturnFile, came bool, err error) {
+	same, err = n.Ledger.SameReturn(ctx, file.Bureau, file.SHA256, 0)
+	if err == nil && same.State == ledger.ReturnHeld {
+		err = n.heldBytes(&same, func(io.Reader) error { return nil })
+	}
+	var damaged *heldError
+	if errors.Is(err, ledger.ErrNotFound) || errors.As(err, &damaged) {
+		return same, false, nil
+	}
+	return same, err == nil, err
+}
+
 // leave gives up a file that is still being written, or was cut short; one that stays so for a day is told to a person.
 func (n *Night) leave(file ledger.ReturnFile, why string) error {
 	if n.Now().Sub(file.ModTime) >= 24*time.Hour {
@@ -224,7 +248,7 @@ func (n *Night) leave(file ledger.ReturnFile, why string) error {
 	return n.Files.Remove(n.Path(file.Held))
 }
 
-// repeated records that the same content came before; nothing of it is done again.
+// repeated records that the same content came before and was used; nothing of it is done again.
 func (n *Night) repeated(ctx context.Context, file, same ledger.ReturnFile) error {
 	held := n.Path(file.Held)
 	file.State, file.Held, file.Final = ledger.ReturnRepeated, "", same.Final

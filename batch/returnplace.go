@@ -22,19 +22,25 @@ import (
 // place puts a return file that is done with into returns/<bureau>/, or into
 // quarantine/ there beside its reason. The bytes are those that came, unless
 // they hold a card number in clear: then they stay sealed to us. The place is
-// recorded first, so that each step may be repeated.
+// recorded first, so that each step may be repeated. One that was read again
+// leaves its former place if it belongs elsewhere now.
 func (r *returnReader) place(ctx context.Context, file *ledger.ReturnFile) error {
 	n := r.n
 	folder := n.Path("returns", file.Bureau)
 	if file.Code != "" {
 		folder = filepath.Join(folder, "quarantine")
 	}
-	if file.Final == "" {
-		if err := n.Files.MkdirAll(folder); err != nil {
+	sealed, err := n.returnHoldsPAN(ctx, file)
+	if err != nil {
+		return err
+	}
+	if file.Final != "" && (filepath.Dir(n.Path(file.Final)) != folder || placedSealed(file) != sealed) {
+		if err := n.displace(file); err != nil {
 			return err
 		}
-		sealed, err := n.returnHoldsPAN(ctx, file)
-		if err != nil {
+	}
+	if file.Final == "" {
+		if err := n.Files.MkdirAll(folder); err != nil {
 			return err
 		}
 		path, err := freeName(folder, file.Name, sealed)
@@ -71,6 +77,18 @@ func (r *returnReader) place(ctx context.Context, file *ledger.ReturnFile) error
 		return n.Files.Remove(held)
 	}
 	return nil // a quarantined one may be read again: its bytes stay held until a person dismisses it
+}
+
+// displace removes a file from its place; its bytes are held.
+func (n *Night) displace(file *ledger.ReturnFile) error {
+	was := n.Path(file.Final)
+	if filepath.Base(filepath.Dir(was)) == "quarantine" {
+		if err := n.Files.Remove(was + ".result.csv"); err != nil {
+			return err
+		}
+	}
+	file.Final = ""
+	return n.Files.Remove(was)
 }
 
 // freeName finds a name in folder that no file has: a.csv, then a-2.csv …
@@ -163,10 +181,48 @@ func (n *Night) returnHoldsPAN(ctx context.Context, file *ledger.ReturnFile) (ho
 	return holds, err
 }
 
+// placedSealed says that a file lies sealed to us at its last place.
+func placedSealed(file *ledger.ReturnFile) bool {
+	return strings.HasSuffix(file.Final, extension(printableName(file.Name))+".pgp")
+}
+
+// holdPlaced puts the bytes of an applied file, as they came, sealed into
+// state/returns again. A copy that a crash leaves there is swept by the next run.
+func (n *Night) holdPlaced(file *ledger.ReturnFile) error {
+	held, err := n.newHeld(file.Bureau, "again")
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(n.Path(file.Final))
+	if errors.Is(err, fs.ErrNotExist) {
+		return setup("%s is not kept any more; have the bureau send it again, then it is read", file.Final)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	came, verdict := io.Reader(f), func() (string, error) { return "", nil }
+	if placedSealed(file) {
+		came, verdict = n.openForUs(f, n.ours())
+	}
+	err = n.sealStream(came, held, file.Name)
+	if err == nil {
+		_, err = verdict()
+	}
+	file.Held = n.Relative(held)
+	if err == nil {
+		err = n.heldBytes(file, func(io.Reader) error { return nil })
+	}
+	if err != nil {
+		return errors.Join(setup("%s cannot be read again (%w); have the bureau send it again, then it is read", file.Final, plain(err)), n.Files.Remove(held))
+	}
+	return nil
+}
+
 // copyHeld writes a held file to its last place: as it came, or sealed to us where the name says so.
 func (n *Night) copyHeld(file *ledger.ReturnFile) error {
 	final := n.Path(file.Final)
-	if strings.HasSuffix(final, extension(printableName(file.Name))+".pgp") {
+	if placedSealed(file) {
 		return n.heldBytes(file, func(came io.Reader) error { return n.sealStream(came, final, file.Name) })
 	}
 	return n.Files.Write(final, func(w io.Writer) error {

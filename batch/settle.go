@@ -18,7 +18,8 @@ import (
 // Settlement is the word of a person.
 type Settlement string
 
-// The words. Keep and Take are for a disputed event, ReadAgain and Dismiss for a quarantined return file.
+// The words. Keep and Take are for a disputed event, Dismiss for a quarantined return file, ReadAgain for
+// one of these or one with lines that were not used.
 const (
 	Keep      Settlement = "keep"       // what is known stands
 	Take      Settlement = "take"       // the event counts, whatever it contradicts
@@ -26,8 +27,8 @@ const (
 	Dismiss   Settlement = "dismiss"    // nothing of the file will be used
 )
 
-// Settle settles a disputed event (what is its number) or a quarantined return
-// file (what is its name) and says in one sentence what follows.
+// Settle settles a disputed event (what is its number) or a return file of which
+// not all was used (what is its name) and says in one sentence what follows.
 func (n *Night) Settle(ctx context.Context, what string, word Settlement, reason string) (string, error) {
 	reason, err := n.reasoned(ctx, reason)
 	if err != nil {
@@ -191,22 +192,21 @@ func (n *Night) fileByID(ctx context.Context, id int64) (ledger.BureauFile, erro
 	return ledger.BureauFile{}, err
 }
 
-// settleReturn settles a quarantined return file.
+// settleReturn settles a return file of which not all was used. To read again what
+// was applied is harmless: what the ledger has of it is known.
 func (n *Night) settleReturn(ctx context.Context, name string, word Settlement, reason string) (string, error) {
-	file, err := n.quarantined(ctx, name)
+	file, err := n.unused(ctx, name, word)
 	if err != nil {
 		return "", err
 	}
 	entry := n.entry("return.settled", printable(file.Name), string(word)+": "+reason)
 	if word == ReadAgain {
-		if file.Final != "" { // its bytes are held; these are only to look at
-			for _, path := range []string{n.Path(file.Final), n.Path(file.Final) + ".result.csv"} {
-				if err := n.Files.Remove(path); err != nil {
-					return "", err
-				}
+		if file.State == ledger.ReturnApplied { // a quarantined one's bytes are held
+			if err := n.holdPlaced(&file); err != nil {
+				return "", err
 			}
 		}
-		if err := n.Ledger.RewindReturn(ctx, file.ID, entry); err != nil {
+		if err := n.Ledger.RewindReturn(ctx, file.ID, file.Held, entry); err != nil {
 			return "", err
 		}
 		return fmt.Sprintf("The next run reads %s again.", printable(file.Name)), nil
@@ -219,9 +219,15 @@ func (n *Night) settleReturn(ctx context.Context, name string, word Settlement, 
 	return fmt.Sprintf("%s is dismissed; it stays in %s and nothing of it is used.", printable(file.Name), file.Final), n.Files.Remove(held)
 }
 
-// quarantined finds a quarantined return file by its name, or by where it lies.
-func (n *Night) quarantined(ctx context.Context, name string) (ledger.ReturnFile, error) {
-	files, err := n.Ledger.ReturnFiles(ctx, ledger.ReturnQuery{States: []ledger.ReturnState{ledger.ReturnQuarantined}})
+// unused finds by its name, or by where it lies, the return file that a word is
+// for: a quarantined one, and to be read again also one with lines that were not
+// used; by its place any that was applied, for a mapping may have skipped too much.
+func (n *Night) unused(ctx context.Context, name string, word Settlement) (ledger.ReturnFile, error) {
+	states, none := []ledger.ReturnState{ledger.ReturnQuarantined}, "no quarantined return file is called %s; reemboss status lists them"
+	if word == ReadAgain {
+		states, none = append(states, ledger.ReturnApplied), "no return file that is in quarantine, or has lines that could not be used, is called %s; reemboss status and the reports name them"
+	}
+	files, err := n.Ledger.ReturnFiles(ctx, ledger.ReturnQuery{States: states})
 	if err != nil {
 		return ledger.ReturnFile{}, err
 	}
@@ -230,13 +236,13 @@ func (n *Night) quarantined(ctx context.Context, name string) (ledger.ReturnFile
 		if f.Final == filepath.ToSlash(name) || n.Path(f.Final) == name {
 			return f, nil
 		}
-		if f.Name == name || filepath.Base(f.Final) == filepath.Base(name) {
+		if (f.State == ledger.ReturnQuarantined || f.Problems > 0) && (f.Name == name || filepath.Base(f.Final) == filepath.Base(name)) {
 			found = append(found, f)
 		}
 	}
 	switch len(found) {
 	case 0:
-		return ledger.ReturnFile{}, setup("no quarantined return file is called %s; reemboss status lists them", printable(name))
+		return ledger.ReturnFile{}, setup(none, printable(name))
 	case 1:
 		return found[0], nil
 	}
@@ -244,5 +250,5 @@ func (n *Night) quarantined(ctx context.Context, name string) (ledger.ReturnFile
 	for _, f := range found {
 		places = append(places, f.Final)
 	}
-	return ledger.ReturnFile{}, setup("several quarantined return files are called %s; name one by its place: %s", printable(name), strings.Join(places, ", "))
+	return ledger.ReturnFile{}, setup("several such return files are called %s; name one by its place: %s", printable(name), strings.Join(places, ", "))
 }

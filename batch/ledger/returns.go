@@ -170,7 +170,8 @@ type Returns interface {
 	UpdateReturn(ctx context.Context, f ReturnFile, entry *AuditEntry) error
 	// ReturnFiles gives them in the order of their ids.
 	ReturnFiles(ctx context.Context, q ReturnQuery) ([]ReturnFile, error)
-	// SameReturn finds the first other return file of the bureau with this SHA-256 that is HELD, APPLIED, QUARANTINED or DISMISSED; ErrNotFound.
+	// SameReturn finds the first other return file of the bureau with this SHA-256 that is HELD, or APPLIED without a problem: of any other, lines were not
+	// used. ErrNotFound.
 	SameReturn(ctx context.Context, bureau, sha256 string, not int64) (ReturnFile, error)
 	// SeenReturn finds the newest return file fetched from the bureau under this name with this size and time; ErrNotFound.
 	SeenReturn(ctx context.Context, bureau, name string, size int64, modified time.Time) (ReturnFile, error)
@@ -179,9 +180,9 @@ type Returns interface {
 	// Delivered file that is neither UNDECIDED nor RENAMING; a refusal of a file that the bureau can not have. ErrNotFound: an order, a
 	// file or a run that the ledger does not have. A closing state ends the transit of the card. A disputed event has neither state nor postings.
 	CommitReturn(ctx context.Context, c ReturnChunk) error
-	// RewindReturn puts a QUARANTINED file back to HELD at its start (a person mended what was wrong on our side): its problems are forgotten
-	// and its lines counted anew; events that came of it stay. Any other state is ErrConflict.
-	RewindReturn(ctx context.Context, id int64, entry AuditEntry) error
+	// RewindReturn puts a QUARANTINED or APPLIED file back to HELD at its start, with its bytes in held (a person mended what was wrong on our side): its
+	// problems are forgotten and its lines counted anew; events that came of it stay, and so does Final until it is placed again. Any other state is ErrConflict.
+	RewindReturn(ctx context.Context, id int64, held string, entry AuditEntry) error
 
 	// Shipments gives orders by their uids; those that the ledger does not have are missing. Events oldest first. The order has no Record and no Decision.
 	Shipments(ctx context.Context, uids []string) (map[string]*Shipment, error)

@@ -252,7 +252,8 @@ func TestNeedsHaveTheirCommands(t *testing.T) {
 			`reemboss resend reemboss_beta_000032.txt.pgp --reason "…"`, `reemboss cancel reemboss_beta_000032.txt.pgp --reason "…"`},
 		"The return file beta-return-0113.csv of Beta Print is in quarantine: trailer_count": {
 			`reemboss settle returns/beta/2-beta-return-0113.csv --read-again --reason "…"`, `reemboss settle returns/beta/2-beta-return-0113.csv --dismiss --reason "…"`},
-		"1 line of ALPHA_STATUS_20261121.csv.pgp from Alpha Cards could not be used":                  nil,
+		"1 line of ALPHA_STATUS_20261121.csv.pgp from Alpha Cards could not be used": {
+			`reemboss settle 'returns/alpha/2026-11-21 ALPHA_STATUS.csv.pgp' --read-again --reason "…"`},
 		"reemboss_alpha_000069.xml.pgp: 118 cards not acknowledged by Alpha Cards, due on 2026-11-19": {`reemboss resend reemboss_alpha_000069.xml.pgp --reason "…"`},
 		"1 more event contradicts what is known":                                                      {"reemboss status"},
 		"3 more events of ALPHA_STATUS_20261121.csv.pgp contradict what is known": {

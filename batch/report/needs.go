@@ -157,8 +157,12 @@ func (g *gathering) bureauName(bureau string) string {
 func (g *gathering) needLines(files []ledger.ReturnFile) {
 	for _, f := range files {
 		if n := g.unusable[f.ID]; n > 0 {
+			var again []string
+			if f.State == ledger.ReturnApplied {
+				again = withReason("reemboss settle "+returnPlace(&f), "--read-again")
+			}
 			g.need(fmt.Sprintf("%s of %s from %s could not be used", plural(n, "line"), f.Name, g.bureauName(f.Bureau)),
-				"The others were. returns.csv in this folder says of each what is wrong; have the bureau send these again, corrected, in a new file.")
+				"The others were. returns.csv in this folder says of each what is wrong. What returns.mapping did not know is mended there, and the file read again; what the bureau wrote wrongly it sends again, corrected.", again...)
 		}
 	}
 }

@@ -112,7 +112,7 @@ func (c *cancelCommand) hold(s *session, n *batch.Night) error {
 }
 
 type settleCommand struct {
-	What      string `arg:"" help:"Number of a disputed event, or name of a quarantined return file."`
+	What      string `arg:"" help:"Number of a disputed event, or name of a return file that is in quarantine or has lines that could not be used."`
 	Keep      bool   `help:"What is known stands; the event counts for nothing." xor:"verdict" required:""`
 	Take      bool   `help:"The event is right, whatever it contradicts." xor:"verdict" required:""`
 	ReadAgain bool   `help:"What was wrong on our side is mended: read the return file again with the next run." xor:"verdict" required:""`

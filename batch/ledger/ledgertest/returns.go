@@ -81,14 +81,29 @@ var returnPromises = []promise{
 		add("alpha", "other", ledger.ReturnApplied)
 		_, err := d.SameReturn(d.ctx, "alpha", hash, 0)
 		d.notFound(err)
-		first := add("alpha", hash, ledger.ReturnQuarantined)
-		second := add("alpha", hash, ledger.ReturnDismissed)
+		first := add("alpha", hash, ledger.ReturnHeld)
+		second := add("alpha", hash, ledger.ReturnApplied)
 		found, err := d.SameReturn(d.ctx, "alpha", hash, 0)
 		d.must(err)
 		d.same("first", first, found.ID)
 		found, err = d.SameReturn(d.ctx, "alpha", hash, first)
 		d.must(err)
 		d.same("another", second, found.ID)
+	}},
+	{"content of which lines were not used counts as new", func(d *desk) {
+		r := d.begin()
+		for _, state := range []ledger.ReturnState{ledger.ReturnQuarantined, ledger.ReturnDismissed, ledger.ReturnApplied} {
+			id, err := d.AddReturn(d.ctx, ledger.ReturnFile{RunID: r.ID, Bureau: "alpha", Name: "n", SHA256: hash, State: ledger.ReturnHeld})
+			d.must(err)
+			c := returnChunk(r, id, 1)
+			c.Problems = []ledger.Problem{{Line: 1, Code: "line_malformed"}}
+			d.must(d.CommitReturn(d.ctx, c))
+			f := d.returnOf(id)
+			f.State = state
+			d.must(d.UpdateReturn(d.ctx, f, nil))
+		}
+		_, err := d.SameReturn(d.ctx, "alpha", hash, 0)
+		d.notFound(err)
 	}},
 	{"a file seen before is known by bureau, name, size and time; the newest counts", func(d *desk) {
 		r := d.begin()
@@ -186,25 +201,27 @@ var returnPromises = []promise{
 		d.problems(second, at(one, 10), at(one, 11))
 		d.notFound(d.EachProblem(d.ctx, "2020-01-01-001", func(*ledger.Problem, *ledger.ReturnFile) error { return nil }))
 	}},
-	{"a quarantined file that is rewound begins anew, without its problems", func(d *desk) {
+	{"a file that is rewound begins anew, without its problems", func(d *desk) {
 		r := d.begin()
 		o := d.ship(r, 1, 1, start)
 		id := d.returned(r, "ret-1")
 		c := returnChunk(r, id, 2, event(o, "ACKED", ledger.Acked, 1, 0))
 		c.Problems = []ledger.Problem{{Line: 2, Code: "uid_unknown"}}
 		d.commit(c, ledger.SentO)
-		d.conflict(d.RewindReturn(d.ctx, id, entry("returns.rewound")))
-		f := d.returnOf(id)
-		f.State, f.Code, f.Detail = ledger.ReturnQuarantined, "file_unknown", "no such file"
-		d.must(d.UpdateReturn(d.ctx, f, nil))
-		d.must(d.RewindReturn(d.ctx, id, entry("returns.rewound")))
-		f.State, f.Code, f.Detail, f.Pos, f.Applied, f.Problems = ledger.ReturnHeld, "", "", 0, 0, 0
-		d.same("file", f, d.returnOf(id))
-		d.problems(r)
-		d.notFound(d.RewindReturn(d.ctx, id+1, entry("returns.rewound")))
-		again := returnChunk(r, id, 2)
-		again.Known = 1
-		d.must(d.CommitReturn(d.ctx, again))
+		d.conflict(d.RewindReturn(d.ctx, id, "again", entry("returns.rewound")))
+		for _, was := range []ledger.ReturnState{ledger.ReturnQuarantined, ledger.ReturnApplied} {
+			f := d.returnOf(id)
+			f.State, f.Code, f.Detail, f.Held, f.Final = was, "file_unknown", "no such file", "", "its place"
+			d.must(d.UpdateReturn(d.ctx, f, nil))
+			d.must(d.RewindReturn(d.ctx, id, "again", entry("returns.rewound")))
+			f.State, f.Code, f.Detail, f.Held, f.Pos, f.Applied, f.Known, f.Problems = ledger.ReturnHeld, "", "", "again", 0, 0, 0, 0
+			d.same("file", f, d.returnOf(id))
+			d.problems(r)
+			again := returnChunk(r, id, 2)
+			again.Known = 1
+			d.must(d.CommitReturn(d.ctx, again))
+		}
+		d.notFound(d.RewindReturn(d.ctx, id+1, "again", entry("returns.rewound")))
 		d.shipment(o, ledger.Acked, "ACKED")
 	}},
 	{"whatever happens to files and orders, the whole ledger agrees with itself", func(d *desk) {

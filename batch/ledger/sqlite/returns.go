@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,13 +90,13 @@ func (l *Ledger) UpdateReturn(ctx context.Context, f ledger.ReturnFile, entry *l
 
 // RewindReturn forgets what the first reading of a file listed; the events that
 // it brought stay, and are known when they come again.
-func (l *Ledger) RewindReturn(ctx context.Context, id int64, entry ledger.AuditEntry) error {
+func (l *Ledger) RewindReturn(ctx context.Context, id int64, held string, entry ledger.AuditEntry) error {
 	return l.write(ctx, fmt.Sprintf("read return file %d again", id), func(conn *sqlite.Conn) error {
-		if err := returnIs(conn, id, ledger.ReturnQuarantined); err != nil {
+		if err := returnIs(conn, id, ledger.ReturnQuarantined, ledger.ReturnApplied); err != nil {
 			return err
 		}
-		if _, err := exec(conn, "UPDATE return_files SET state = ?, code = '', detail = '', final = '', applied = 0, known = 0, problems = 0, pos = 0 WHERE id = ?",
-			string(ledger.ReturnHeld), id); err != nil {
+		if _, err := exec(conn, "UPDATE return_files SET state = ?, held = ?, code = '', detail = '', applied = 0, known = 0, problems = 0, pos = 0 WHERE id = ?",
+			string(ledger.ReturnHeld), held, id); err != nil {
 			return err
 		}
 		if _, err := exec(conn, "DELETE FROM return_problems WHERE return_file = ?", id); err != nil {
@@ -105,8 +106,8 @@ func (l *Ledger) RewindReturn(ctx context.Context, id int64, entry ledger.AuditE
 	})
 }
 
-// returnIs checks the state of a return file.
-func returnIs(conn *sqlite.Conn, id int64, want ledger.ReturnState) error {
+// returnIs checks that the state of a return file is one of those.
+func returnIs(conn *sqlite.Conn, id int64, want ...ledger.ReturnState) error {
 	var state ledger.ReturnState
 	found, err := one(conn, "SELECT state FROM return_files WHERE id = ?", []any{id}, func(r *row) { state = ledger.ReturnState(r.text()) })
 	switch {
@@ -114,8 +115,8 @@ func returnIs(conn *sqlite.Conn, id int64, want ledger.ReturnState) error {
 		return err
 	case !found:
 		return fmt.Errorf("return file %d: %w", id, ledger.ErrNotFound)
-	case state != want:
-		return fmt.Errorf("%w: return file %d is %s, expected was %s", ledger.ErrConflict, id, state, want)
+	case !slices.Contains(want, state):
+		return fmt.Errorf("%w: return file %d is %s, expected was %v", ledger.ErrConflict, id, state, want)
 	}
 	return nil
 }
@@ -142,10 +143,11 @@ func (l *Ledger) ReturnFiles(ctx context.Context, q ledger.ReturnQuery) ([]ledge
 	return l.returnFiles(ctx, "read the return files", "WHERE "+strings.Join(conditions, " AND ")+" ORDER BY f.id", args...)
 }
 
-// SameReturn finds an earlier return file with the same bytes.
+// SameReturn finds an earlier return file with the same bytes, all lines of which were used or are to be.
 func (l *Ledger) SameReturn(ctx context.Context, bureau, sha256 string, not int64) (ledger.ReturnFile, error) {
 	return l.returnFile(ctx, "look for a return file of "+bureau+" with the same content",
-		"WHERE f.bureau = ? AND f.sha256 = ? AND f.id <> ? AND f.state <> ? ORDER BY f.id LIMIT 1", bureau, sha256, not, string(ledger.ReturnRepeated))
+		"WHERE f.bureau = ? AND f.sha256 = ? AND f.id <> ? AND (f.state = ? OR f.state = ? AND f.problems = 0) ORDER BY f.id LIMIT 1",
+		bureau, sha256, not, string(ledger.ReturnHeld), string(ledger.ReturnApplied))
 }
 
 // SeenReturn finds the newest return file that lay at the bureau like this.
