@@ -68,7 +68,7 @@ func (n *Night) recorded(ctx context.Context, what, subject, detail string, act 
 
 // asSetup makes what is wrong with a key the operator's error.
 func asSetup(err error) error {
-	for _, theirs := range []error{hsm.ErrKeyTaken, hsm.ErrParity, hsm.ErrKeyLength, hsm.ErrNoKey, hsm.ErrPrimary, hsm.ErrFixed, fs.ErrExist} {
+	for _, theirs := range []error{hsm.ErrKeyTaken, hsm.ErrParity, hsm.ErrKeyLength, hsm.ErrNoKey, hsm.ErrPrimary, hsm.ErrFixed, hsm.ErrFormer, fs.ErrExist} {
 		if errors.Is(err, theirs) {
 			return &SetupError{err}
 		}

@@ -149,7 +149,7 @@ func (n *Night) FinishKEK(ctx context.Context) error {
 	case len(checks) == 1:
 		return setup("the keyset opens with one key-encryption key only (check value %s); there is nothing to finish", checks[0])
 	case configured != checks[0]:
-		return setup("keys.keyset_kek still is the key-encryption key of before (check value %s); write the new one there first (check value %s)", configured, checks[0])
+		return setup("keys.keyset_kek still is the key-encryption key of before (check value %s); write the new one there first (check value %s), or, where that is lost, make another with reemboss keys rotate kek", configured, checks[0])
 	}
 	return n.recorded(ctx, "keys.rotated", "key-encryption key", "the key of before no longer opens the keyset", func() error { return n.keyset.Settle(n.Random) })
 }

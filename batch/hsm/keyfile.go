@@ -71,7 +71,7 @@ type heldKey struct {
 type keyfile struct {
 	Format string `json:"format"`
 	sealedKeys
-	// Former is the same content under the former key-encryption key, between [Keyset.Rewrap] and the next writing.
+	// Former is the same content under the former key-encryption key, between [Keyset.Rewrap] and the next writing under the new one.
 	Former *sealedKeys `json:"former,omitempty"`
 }
 

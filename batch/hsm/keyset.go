@@ -301,12 +301,12 @@ func (k *Keyset) CVKs() map[string]string {
 func (k *Keyset) AddCVK(name string, key []byte, rnd io.Reader) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	held := k.held
-	held.CVK = append([]heldKey(nil), k.held.CVK...)
-	if err := held.addCVK(name, key, rnd); err != nil {
-		return fmt.Errorf("card key %s: %w", name, err)
-	}
-	return k.replace(held, rnd)
+	return k.change(rnd, func(held *heldKeys) error {
+		if err := held.addCVK(name, key, rnd); err != nil {
+			return fmt.Errorf("card key %s: %w", name, err)
+		}
+		return nil
+	})
 }
 
 // Format keeps the keys out of everything that is printed.

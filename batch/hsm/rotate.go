@@ -12,6 +12,7 @@ import (
 var (
 	ErrPrimary = errors.New("it is the key in use; put another in its place first (keys rotate)")
 	ErrFixed   = errors.New("a key of this kind is not rotated")
+	ErrFormer  = errors.New("the key-encryption key is being changed, and to write the keyset with the one of before would undo that: name the file of the new one in keys.keyset_kek, then reemboss keys rotate kek --finish; where the new one is lost, reemboss keys rotate kek makes another")
 )
 
 // Rotate draws a new key of a kind ([KindPAN] or [KindIndex]; else [ErrFixed])
@@ -92,8 +93,10 @@ func (k *Keyset) AddAllocation(name string, at time.Time, rnd io.Reader) (KeyLin
 // Rewrap writes the same keys under a new key-encryption key and, in the same
 // file, under the one so far: until the new secret is in its place, whichever of
 // the two a process finds opens the keyset. Then [Keyset.Settle], or any other
-// writing, leaves only the key-encryption key that the writer itself opened
-// (here: the new one). So a crash anywhere between leaves a keyset that opens.
+// writing by who opened it with the new one, leaves only that. Who opened it with
+// the former one writes no other keys meanwhile ([ErrFormer]): that would undo the
+// change. So a crash anywhere between leaves a keyset that opens, and a change
+// whose new key is lost ends with the next Rewrap.
 func (k *Keyset) Rewrap(kek []byte, rnd io.Reader) error {
 	next, err := newKEK(kek)
 	if err != nil {
@@ -118,7 +121,7 @@ func (k *Keyset) Rewrap(kek []byte, rnd io.Reader) error {
 func (k *Keyset) Settle(rnd io.Reader) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.change(rnd, func(*heldKeys) error { return nil })
+	return k.replace(k.held, rnd)
 }
 
 // KEKs are the check values of the key-encryption keys under which the file
@@ -126,6 +129,10 @@ func (k *Keyset) Settle(rnd io.Reader) error {
 func (k *Keyset) KEKs() ([]string, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
+	return k.keks()
+}
+
+func (k *Keyset) keks() ([]string, error) {
 	text, err := readPrivate(k.path)
 	if err != nil {
 		return nil, fmt.Errorf("keyset %s: %w", k.path, err)
@@ -141,8 +148,15 @@ func (k *Keyset) KEKs() ([]string, error) {
 	return checks, nil
 }
 
-// change writes changed keys; k.mu is held.
+// change writes changed keys; k.mu is held. [ErrFormer] when the file opens under a newer key-encryption key than ours.
 func (k *Keyset) change(rnd io.Reader, fn func(*heldKeys) error) error {
+	checks, err := k.keks()
+	switch {
+	case err != nil:
+		return err
+	case checks[0] != k.wrapped.check:
+		return ErrFormer
+	}
 	held := k.held
 	for _, list := range held.lists() {
 		*list = slices.Clone(*list)

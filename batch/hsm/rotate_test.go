@@ -245,3 +245,48 @@ func TestAKeysetWithoutTimesIsWrittenAsBefore(t *testing.T) {
 		}
 	}
 }
+
+// Who opened the keyset with the key-encryption key of before writes no other keys until the change is finished: the new one would open it no more.
+func TestAChangeOfTheKeyEncryptionKeyIsNotUndone(t *testing.T) {
+	path, set := keysetAt(t)
+	next := bytes.Repeat([]byte{9}, hsm.KEKLength)
+	old := set.IndexKeyID()
+	if _, err := set.Rotate(hsm.KindIndex, rotatedAt, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	if err := set.Rewrap(next, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	for name, write := range map[string]func(*hsm.Keyset) error{
+		"rotate":         func(k *hsm.Keyset) error { _, err := k.Rotate(hsm.KindPAN, rotatedAt, rand.Reader); return err },
+		"retire":         func(k *hsm.Keyset) error { return k.Retire(hsm.KindIndex, old, rand.Reader) },
+		"add cvk":        func(k *hsm.Keyset) error { return k.AddCVK("another", nil, rand.Reader) },
+		"add allocation": func(k *hsm.Keyset) error { _, err := k.AddAllocation("another", rotatedAt, rand.Reader); return err },
+	} {
+		if err := write(reopened(t, path, kek())); !errors.Is(err, hsm.ErrFormer) {
+			t.Errorf("%s: %v", name, err)
+		}
+		reopened(t, path, next)
+	}
+	if err := reopened(t, path, next).AddCVK("another", nil, rand.Reader); err != nil {
+		t.Error(err)
+	}
+}
+
+// The new key-encryption key is lost before it is in use: another one takes its place.
+func TestALostChangeOfTheKeyEncryptionKeyIsBegunAnew(t *testing.T) {
+	path, set := keysetAt(t)
+	lost, next := bytes.Repeat([]byte{9}, hsm.KEKLength), bytes.Repeat([]byte{10}, hsm.KEKLength)
+	if err := set.Rewrap(lost, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	if err := reopened(t, path, kek()).Rewrap(next, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hsm.OpenKeyset(path, lost); !errors.Is(err, hsm.ErrWrongKEK) {
+		t.Errorf("%v", err)
+	}
+	if err := reopened(t, path, next).Settle(rand.Reader); err != nil {
+		t.Error(err)
+	}
+}
