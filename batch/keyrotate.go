@@ -45,7 +45,8 @@ func rotating(what string) (kind string, err error) {
 }
 
 // Retire takes a former key for card numbers or of the index out of the keyset,
-// once no row of the ledger is under it. Older copies of the ledger then need an older copy of the keyset.
+// once no row of the ledger is under it: that the ledger may still list it stops no look-up. Older copies of the ledger
+// then need an older copy of the keyset.
 func (n *Night) Retire(ctx context.Context, what, id string) error {
 	kind, err := rotating(what)
 	if err != nil {

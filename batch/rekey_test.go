@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -173,6 +175,56 @@ func TestTheLockGivesTheKeysOfTheLastRotation(t *testing.T) {
 	for _, l := range keys {
 		if l.Primary && (l.Kind == hsm.KindPAN && l.ID != n.keyset.SealKeyID() || l.Kind == hsm.KindIndex && l.ID != n.keyset.IndexKeyID()) {
 			t.Errorf("%s: another key is in use than the primary one", l.Kind)
+		}
+	}
+}
+
+// After an import that brought every card anew no row is under the former key, which the ledger still lists. It may be
+// retired at once: no night stops, nor one after a backup of that moment was put back.
+func TestAFormerKeyIsRetiredBeforeItLeavesTheList(t *testing.T) {
+	for _, restored := range []bool{false, true} {
+		b := newBench(t)
+		b.silent()
+		b.cards("1 C1 NORMAL 411111000000001 00", "2 C2 NORMAL 411111000000002 00")
+		b.run()
+		n := b.keyring()
+		former := n.keyset.IndexKeyID()
+		if _, err := n.Rotate(t.Context(), "index"); err != nil {
+			t.Fatal(err)
+		}
+		n.Close()
+		b.cards("1 C1 BLOCKED 411111000000001 00", "2 C2 BLOCKED 411111000000002 00")
+		extract := filepath.Join(b.InboxCards(), "cards.csv")
+		n = b.open()
+		if _, err := n.ImportCards(t.Context(), extract); err != nil {
+			t.Fatal(err)
+		}
+		n.Close()
+		if err := os.Remove(extract); err != nil {
+			t.Fatal(err)
+		}
+		var backup string
+		if restored {
+			backup = b.backedUp()
+			b.run() // ends the rotation
+		}
+		n = b.keyring()
+		if err := n.Retire(t.Context(), "index", former); err != nil {
+			t.Fatal(err)
+		}
+		n.Close()
+		if restored {
+			if err := b.restores(backup); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.drop("a.csv", "card_id,user_id,reason_code\n1,C1,3\n")
+		b.now = b.now.Add(24 * time.Hour)
+		if r := b.run(); r.Accepted != 1 {
+			t.Errorf("restored %v: %+v", restored, r)
+		}
+		if r := b.run(); r.Exit != 0 || !b.underPrimary() {
+			t.Errorf("restored %v: exit %d, %+v", restored, r.Exit, r.NeedsPerson)
 		}
 	}
 }

@@ -277,6 +277,21 @@ var rotationPromises = []promise{
 			d.Error("a card was stored whose number nobody could compare")
 		}
 	}},
+	{"an index key that the vault lost, and under which no row is any more, stops nothing", func(d *desk) {
+		d.registered(2)
+		d.rotateBoth()
+		d.cards(TestCard(1), TestCard(2)) // written anew, and no count of all rows since
+		d.same("use", map[string]int64{"test-index-2": 2}, d.keyUse().Indexed)
+		d.vault.RetireIndex()
+		d.allFound(2)
+		d.cards(TestCard(3))
+		d.same("finished", true, d.rekeyAll(10).Finished)
+		d.vault.RotateIndex()
+		d.vault.RetireIndex() // with rows under it now
+		if known, err := d.KnownPANs(d.ctx, []iso.PAN{TestPAN(1)}); err == nil {
+			d.Errorf("%v", known)
+		}
+	}},
 	{"a card without a number has no key", func(d *desk) {
 		c := TestCard(1)
 		c.PAN = iso.PAN{}

@@ -45,11 +45,14 @@ func (v *TestVault) turn(by int64) {
 	v.index.Add(by)
 }
 
-// Retire takes all former keys away.
+// Retire takes all former keys away, RetireIndex those of the index.
 func (v *TestVault) Retire() {
 	v.sealGone.Store(v.seal.Load() - 1)
-	v.idxGone.Store(v.index.Load() - 1)
+	v.RetireIndex()
 }
+
+// RetireIndex is half of [TestVault.Retire].
+func (v *TestVault) RetireIndex() { v.idxGone.Store(v.index.Load() - 1) }
 
 // mark begins what the vault seals; the key's number follows.
 const (

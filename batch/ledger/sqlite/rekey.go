@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"zombiezen.com/go/sqlite"
@@ -23,13 +24,44 @@ func (l *Ledger) noteKeys(conn *sqlite.Conn) error {
 	return err
 }
 
-// indexKeys are the keys under which a card number may be found, the primary one first.
+// indexKeys are the keys under which a card number may be found, the primary one
+// first. A listed key that the vault does not have is left out if no row is under
+// it: it was retired before a count of all rows took it off the list, also on the
+// ledger of which this is a copy. With a row under it nothing can be looked up.
 func (l *Ledger) indexKeys(conn *sqlite.Conn) (ids []string, err error) {
-	err = each(conn, "SELECT id FROM row_keys WHERE kind = ? ORDER BY id <> ?", []any{indexKey, l.vault.IndexKeyID()}, func(r *row) error {
-		ids = append(ids, r.text())
+	var listed []string
+	if err := each(conn, "SELECT id FROM row_keys WHERE kind = ? ORDER BY id <> ?", []any{indexKey, l.vault.IndexKeyID()}, func(r *row) error {
+		listed = append(listed, r.text())
 		return nil
-	})
-	return ids, err
+	}); err != nil {
+		return nil, err
+	}
+	for _, id := range listed {
+		if id != l.vault.IndexKeyID() {
+			if _, missing := l.vault.IndexUnder(id, iso.PAN{}); missing != nil {
+				if used, err := l.rowsUnder(conn, id); used || err != nil {
+					return nil, errors.Join(err, missing)
+				}
+				continue
+			}
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// rowsUnder says whether a row is under an index key that the vault does not
+// have. That none is stays true as long as the vault lacks the key, and is looked
+// up once: it means to read all cards.
+func (l *Ledger) rowsUnder(conn *sqlite.Conn, id string) (used bool, err error) {
+	if _, known := l.unused.Load(id); known {
+		return false, nil
+	}
+	used, err = one(conn, "SELECT 1 FROM cards WHERE pan_index_key = ? LIMIT 1", []any{id}, func(*row) {})
+	if err == nil && !used {
+		l.unused.Store(id, true)
+	}
+	return used, err
 }
 
 // underOtherKey says whether another card has this number and PSN under one of

@@ -28,6 +28,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -93,7 +94,8 @@ type Ledger struct {
 	writer  chan *sqlite.Conn // holds the one writer while nobody writes; closed by Close
 	readers chan *sqlite.Conn // idle ones
 	closed  atomic.Bool
-	left    bool // a WAL with something in it lay there, and nobody has checked it yet
+	left    bool     // a WAL with something in it lay there, and nobody has checked it yet
+	unused  sync.Map // ids of listed index keys under which no row is and that the vault does not have
 }
 
 // Open opens the ledger in path and brings its schema up to date. Without
