@@ -108,7 +108,7 @@ func (n *Night) approvalFile(ctx context.Context, f ledger.RequestFile, s *submi
 	if f.SHA256, f.Size, err = hashFile(n.Path(f.Intake)); err != nil {
 		return true, err
 	}
-	f.Submitter = s.signed.person
+	f.Submitter, f.Signer = s.signed.person, s.signed.fingerprint
 	return true, n.signedApproval(ctx, f, content, *s.signed)
 }
 

@@ -412,3 +412,23 @@ func TestOnlyFilesAboveTheThresholdAreHeld(t *testing.T) {
 		t.Errorf("%s", r.Verdict)
 	}
 }
+
+// Who signed a request file does not approve its cards under another name either: the key is the same.
+func TestARenamedPersonApprovesNoCardOfHerOwn(t *testing.T) {
+	h := newHall(t)
+	h.configure("name: Anna Example, login: anna,", "name: Anna Example, login: a.example,",
+		`approves: {bureaus: ["*"]}}`, `approves: {bureaus: ["*"]}, submits: {requests: [reissue], reasons: [1], programs: ["*"]}}`)
+	h.cards("1 C1 NORMAL 411111000000001 00")
+	h.drop("a.csv.asc", clearSigned(t, h.keys["anna"], "card_id,user_id,reason_code\n1,C1,1\n", h.now))
+	h.run()
+	hold := h.held()
+	h.configure("  anna: {name: Anna Example", "  anna-maria: {name: Anna Maria Example")
+	h.as("a.example", func(n *Night) {
+		if told, err := n.Approve(t.Context(), hold.Name, ""); err == nil || !strings.Contains(err.Error(), "signed the request file of 1 card") {
+			t.Errorf("%s %v", told, err)
+		}
+	})
+	if h.held().State != ledger.Held {
+		t.Errorf("%s", h.held().State)
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"reemboss/batch/config"
 	"reemboss/batch/ledger"
+	"reemboss/bureau"
 )
 
 // What a second person decides about a hold: by `reemboss approve` and
@@ -87,7 +88,7 @@ func (n *Night) mayApprove(ctx context.Context, h ledger.Hold, person string) er
 	for _, t := range asked {
 		how := ""
 		switch {
-		case isPerson(person, p, t.Submitter):
+		case isPerson(person, p, t.Submitter), signedBy(p, t.Signer):
 			how = "signed the request file"
 		case p.Login != "" && strings.EqualFold(p.Login, t.Owner):
 			how = "put the request file into the inbox"
@@ -99,6 +100,12 @@ func (n *Night) mayApprove(ctx context.Context, h ledger.Hold, person string) er
 		return &notPermitted{fmt.Sprintf("%s %s of %s in it, and nobody approves a card that he or she asked for; ask somebody else", person, how, counted(t.N, "card"))}
 	}
 	return nil
+}
+
+// signedBy says whether a key is the person's own, whatever the configuration called its owner then.
+func signedBy(p config.Person, fingerprint string) bool {
+	own, ok := bureau.NormalFingerprint(p.Fingerprint)
+	return ok && fingerprint != "" && own == fingerprint
 }
 
 // isPerson says whether a name that somebody wrote means the person: by key, name or login.

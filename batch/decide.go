@@ -172,7 +172,7 @@ func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error)
 // it was taken. Rows that have their answer keep it; those that came later are decided by the next run.
 func (n *Night) grown(ctx context.Context, f ledger.RequestFile) error {
 	n.note("%s was still being written after it was taken; the next run reads it again", printable(f.Name))
-	f.State, f.SHA256, f.Submitter, f.Final, f.Notes, f.Rows = ledger.Claimed, "", "", "", nil, 0
+	f.State, f.SHA256, f.Submitter, f.Signer, f.Final, f.Notes, f.Rows = ledger.Claimed, "", "", "", "", nil, 0
 	return n.Ledger.UpdateFile(ctx, f, nil, nil)
 }
 

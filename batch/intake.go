@@ -164,7 +164,7 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 	if answered.count > 0 && f.Submitter != source.submitter() {
 		return n.refuseChanged(ctx, f, answered.count)
 	}
-	f.SHA256, f.Size, f.Submitter = source.sum, source.size, source.submitter()
+	f.SHA256, f.Size, f.Submitter, f.Signer = source.sum, source.size, source.submitter(), source.signer()
 	if err := n.demandSignature(source); err != nil {
 		return n.refuseUnreadable(ctx, f, err)
 	}

@@ -55,6 +55,14 @@ func (s *submission) submitter() string {
 	return s.signed.person
 }
 
+// signer is the fingerprint of the key that signed, "" for none.
+func (s *submission) signer() string {
+	if s.signed == nil {
+		return ""
+	}
+	return s.signed.fingerprint
+}
+
 // Close closes the file.
 func (s *submission) Close() error { return s.file.Close() }
 

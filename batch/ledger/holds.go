@@ -64,6 +64,7 @@ type HoldTally struct {
 	Kind         request.Kind
 	Reason       int
 	Submitter    string // verified, of the request file
+	Signer       string // fingerprint of the key that verified it
 	Owner        string // of the request file
 	RowSubmitter string // the row's own column
 	N            int64

@@ -201,6 +201,7 @@ type RequestFile struct {
 	Final     string   // path relative to the workspace where it (or its sealed form) lies
 	ClaimedAt time.Time
 	Submitter string // the person of the configuration whose signature was verified; "" for a file that is not signed
+	Signer    string // fingerprint of that person's key then: the configuration may call the person otherwise later. "" also for a file from before this was kept
 	Owner     string // login of the owner of the file in the inbox; "" where it is not known
 	Approval  string // name of the hold that a signed approval file decides; "" for any other file
 }

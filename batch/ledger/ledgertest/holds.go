@@ -109,27 +109,27 @@ var holdPromises = []promise{
 		signed, err := d.AddFile(d.ctx, ledger.RequestFile{RunID: r.ID, Name: "a.asc", State: ledger.Claimed, Owner: "anna"})
 		d.must(err)
 		c := decision(r, id, ledger.Approved)
-		c.File = &ledger.RequestFile{ID: signed, RunID: r.ID, Name: "a.asc", State: ledger.DecidedF, SHA256: "feed", Submitter: "berta", Owner: "anna", Approval: "h1"}
+		c.File = &ledger.RequestFile{ID: signed, RunID: r.ID, Name: "a.asc", State: ledger.DecidedF, SHA256: "feed", Submitter: "berta", Signer: "BE27", Owner: "anna", Approval: "h1"}
 		d.must(d.DecideHold(d.ctx, c))
 		c.File = &ledger.RequestFile{ID: signed, RunID: r.ID, Name: "other"}
 		d.conflict(d.DecideHold(d.ctx, c))
 		found, err := d.SameBytes(d.ctx, "feed", 0)
 		d.must(err)
-		d.same("file", []string{"a.asc", "berta", "anna", "h1", "DECIDED"}, []string{found.Name, found.Submitter, found.Owner, found.Approval, string(found.State)})
+		d.same("file", []string{"a.asc", "berta", "BE27", "anna", "h1", "DECIDED"}, []string{found.Name, found.Submitter, found.Signer, found.Owner, found.Approval, string(found.State)})
 		_, err = d.SameBytes(d.ctx, "feed", signed)
 		d.notFound(err)
 	}},
 	{"who asked for the orders of a hold is counted", func(d *desk) {
 		r := d.begin()
 		d.cards(TestCard(1), TestCard(2), TestCard(3))
-		file, err := d.AddFile(d.ctx, ledger.RequestFile{RunID: r.ID, Name: "s.csv", SHA256: hash, State: ledger.Checked, Submitter: "anna", Owner: "sftp"})
+		file, err := d.AddFile(d.ctx, ledger.RequestFile{RunID: r.ID, Name: "s.csv", SHA256: hash, State: ledger.Checked, Submitter: "anna", Signer: "AF1E", Owner: "sftp"})
 		d.must(err)
 		d.order(r, file, 1, 1, 2)
 		d.order(r, d.file(r, "a.csv"), 1, 3)
 		tallies, err := d.HoldTallies(d.ctx, d.setAside(r, "h1", 3))
 		d.must(err)
 		d.same("tallies", []ledger.HoldTally{
-			{Kind: request.Reemboss, Submitter: "anna", Owner: "sftp", RowSubmitter: "branch 7", N: 2}, {Kind: request.Reemboss, RowSubmitter: "branch 7", N: 1},
+			{Kind: request.Reemboss, Submitter: "anna", Signer: "AF1E", Owner: "sftp", RowSubmitter: "branch 7", N: 2}, {Kind: request.Reemboss, RowSubmitter: "branch 7", N: 1},
 		}, sorted(tallies, func(a, b ledger.HoldTally) int { return cmp.Compare(b.N, a.N) }))
 	}},
 	{"a cancelled order counts for nothing", func(d *desk) {

@@ -114,10 +114,10 @@ func (l *Ledger) HoldTallies(ctx context.Context, holdID int64) (list []ledger.H
 		if _, err := orderStateIn(conn, holdID); err != nil {
 			return err
 		}
-		return each(conn, `SELECT o.kind, ob.reason, coalesce(f.submitter, ''), coalesce(f.owner, ''), coalesce(a.submitter, '')
+		return each(conn, `SELECT o.kind, ob.reason, coalesce(f.submitter, ''), coalesce(f.signer, ''), coalesce(f.owner, ''), coalesce(a.submitter, '')
 			FROM orders o INDEXED BY orders_in_hold JOIN order_bodies ob ON ob.id = o.id
 			LEFT JOIN answers a ON a.id = o.answer LEFT JOIN request_files f ON f.id = o.answer >> 32 WHERE o.hold_id = ?`, []any{holdID}, func(r *row) error {
-			t := ledger.HoldTally{Kind: request.Kind(r.text()), Reason: int(r.int()), Submitter: r.text(), Owner: r.text(), RowSubmitter: r.text()}
+			t := ledger.HoldTally{Kind: request.Kind(r.text()), Reason: int(r.int()), Submitter: r.text(), Signer: r.text(), Owner: r.text(), RowSubmitter: r.text()}
 			i, ok := at[t]
 			if !ok {
 				i = len(list)

@@ -13,7 +13,7 @@ import (
 )
 
 const requestFileColumns = `f.id, coalesce((SELECT id FROM runs WHERE seq = f.run), ''), f.extract, f.name, f.intake, f.sha256, f.size,
-	f.state, f.code, f.detail, f.rows, f.holds_pan, f.notes, f.final, f.claimed_at, f.submitter, f.owner, f.approval`
+	f.state, f.code, f.detail, f.rows, f.holds_pan, f.notes, f.final, f.claimed_at, f.submitter, f.owner, f.approval, f.signer`
 
 func scanRequestFile(r *row) (ledger.RequestFile, error) {
 	f := ledger.RequestFile{
@@ -22,7 +22,7 @@ func scanRequestFile(r *row) (ledger.RequestFile, error) {
 	}
 	notes := r.text()
 	f.Final, f.ClaimedAt = r.text(), r.time()
-	f.Submitter, f.Owner, f.Approval = r.text(), r.text(), r.text()
+	f.Submitter, f.Owner, f.Approval, f.Signer = r.text(), r.text(), r.text(), r.text()
 	if notes == "" {
 		return f, nil
 	}
@@ -44,7 +44,7 @@ func requestFileValues(f ledger.RequestFile, run int64) ([]any, error) {
 	}
 	return []any{
 		key(run), f.Extract, f.Name, f.Intake, f.SHA256, f.Size, string(f.State), string(f.Code), f.Detail,
-		f.Rows, f.HoldsPAN, notes, f.Final, f.ClaimedAt, f.Submitter, f.Owner, f.Approval,
+		f.Rows, f.HoldsPAN, notes, f.Final, f.ClaimedAt, f.Submitter, f.Owner, f.Approval, f.Signer,
 	}, nil
 }
 
@@ -69,7 +69,7 @@ func (l *Ledger) AddFile(ctx context.Context, f ledger.RequestFile) (id int64, e
 			return err
 		}
 		if _, err := exec(conn, `INSERT INTO request_files (run, extract, name, intake, sha256, size, state, code, detail, rows, holds_pan, notes, final, claimed_at,
-			submitter, owner, approval) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, values...); err != nil {
+			submitter, owner, approval, signer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, values...); err != nil {
 			return err
 		}
 		id = conn.LastInsertRowID()
@@ -110,7 +110,7 @@ func updateFile(conn *sqlite.Conn, f ledger.RequestFile) (int64, error) {
 		return 0, err
 	}
 	changed, err := exec(conn, `UPDATE request_files SET run = ?, extract = ?, name = ?, intake = ?, sha256 = ?, size = ?, state = ?, code = ?, detail = ?,
-		rows = ?, holds_pan = ?, notes = ?, final = ?, claimed_at = ?, submitter = ?, owner = ?, approval = ? WHERE id = ?`, append(values, f.ID)...)
+		rows = ?, holds_pan = ?, notes = ?, final = ?, claimed_at = ?, submitter = ?, owner = ?, approval = ?, signer = ? WHERE id = ?`, append(values, f.ID)...)
 	if err == nil && changed == 0 {
 		err = fmt.Errorf("file %d: %w", f.ID, ledger.ErrNotFound)
 	}
