@@ -70,16 +70,25 @@ func (n *Night) contradicted(ctx context.Context, f ledger.BureauFile) (string, 
 	if err != nil {
 		return "", err
 	}
-	var ids []string
+	var ids []int64
 	for _, e := range all {
 		if e.FileID == f.ID {
-			ids = append(ids, strconv.FormatInt(e.ID, 10))
+			ids = append(ids, e.ID)
 		}
 	}
 	if len(ids) == 0 {
 		return "", nil
 	}
-	return fmt.Sprintf("the bureau tells of it what contradicts that it made nothing of it: settle event %s first (reemboss settle EVENT --keep or --take), or a card may be made twice", strings.Join(ids, ", ")), nil
+	return "the bureau tells of it what contradicts that it made nothing of it: " + settleFirst(ids), nil
+}
+
+// settleFirst says what to do about disputed events before a card is made that they may speak of.
+func settleFirst(ids []int64) string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = strconv.FormatInt(id, 10)
+	}
+	return fmt.Sprintf("settle event %s first (reemboss settle EVENT --keep or --take), or a card may be made twice", strings.Join(names, ", "))
 }
 
 // unmade refuses to send a refused file again of which a card was made after all: the same bytes would make it twice.
