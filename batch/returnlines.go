@@ -365,6 +365,8 @@ func sendings(steps []ledger.Delivery) (count int, begun time.Time) {
 			switch {
 			case count > 0 && step.At.Equal(sent):
 				begun = sentBegun
+			case last != ledger.Undecided && maybe == 1 && decided(step): // the one that is counted arrived, and nothing was sent since
+				begun = before
 			case thereAlready(step):
 				count, begun = max(count-maybe, 1), before
 			case last != ledger.Undecided: // else it is counted
@@ -381,6 +383,14 @@ func sendings(steps []ledger.Delivery) (count int, begun time.Time) {
 func thereAlready(step ledger.Delivery) bool {
 	var ev bureau.Evidence
 	return json.Unmarshal(step.Evidence, &ev) == nil && ev.Seen == bureau.SeenAlreadySent
+}
+
+// decided says that a person knew that the recipient has a file.
+func decided(step ledger.Delivery) bool {
+	var by struct {
+		Who string `json:"decided_by"`
+	}
+	return json.Unmarshal(step.Evidence, &by) == nil && by.Who != ""
 }
 
 // commitFile commits what a FILE line did, also when it did nothing: its position counts.
