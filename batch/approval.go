@@ -201,6 +201,13 @@ func (n *Night) judgeApproval(ctx context.Context, f ledger.RequestFile, content
 			return a, h, refuseWith(rules.ReferenceConflict, "The approval was signed before the ledger was restored, and a night since then may have made the cards of %s. Ask %s whether it has them; if not, sign it again.", h.Name, h.Bureau)
 		}
 	}
+	disputed, err := n.disputedHold(ctx, h)
+	if err != nil {
+		return a, h, err
+	}
+	if disputed != "" {
+		return a, h, refuseWith(rules.ReferenceConflict, "%s is not decided: %s; sign it again then.", h.Name, disputed)
+	}
 	err = n.mayApprove(ctx, h, by.person)
 	var not *notPermitted
 	if errors.As(err, &not) {

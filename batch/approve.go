@@ -33,6 +33,9 @@ func (n *Night) Approve(ctx context.Context, name, reason string) (string, error
 	if err := stillHeld(h); err != nil {
 		return "", err
 	}
+	if err := n.undisputedHold(ctx, h); err != nil {
+		return "", err
+	}
 	person, err := n.permitted(ctx, h)
 	var refused *notPermitted
 	if errors.As(err, &refused) {
@@ -153,6 +156,33 @@ func decidedAlready(h ledger.Hold) string {
 	return text + "; there is nothing left to decide"
 }
 
+// undisputedHold refuses to decide a hold while the bureau tells of a card of it what contradicts that the card was not made.
+func (n *Night) undisputedHold(ctx context.Context, h ledger.Hold) error {
+	why, err := n.disputedHold(ctx, h)
+	if err == nil && why != "" {
+		err = setup("%s is not decided: %s", h.Name, why)
+	}
+	return err
+}
+
+// disputedHold says what a person must settle before a hold can be decided, or written; "" for nothing.
+func (n *Night) disputedHold(ctx context.Context, h ledger.Hold) (string, error) {
+	why, err := n.keptBack(ctx, h.Bureau, h.ID)
+	if why != "" && h.Restored {
+		why += fmt.Sprintf(". Where its cards were made by a lost night: reemboss resolve %s --delivered", h.Name)
+	}
+	return why, err
+}
+
+// keptBack says which disputed events keep orders of a bureau's queue (hold 0), or of a hold, back; "" for none.
+func (n *Night) keptBack(ctx context.Context, bureau string, hold int64) (string, error) {
+	ids, err := n.Ledger.KeptBack(ctx, bureau, hold)
+	if err != nil || len(ids) == 0 {
+		return "", err
+	}
+	return "what the bureau tells contradicts that none of these cards was made: " + settleFirst(ids), nil
+}
+
 // CancelHold drops a hold: no number was taken, its orders are CANCELLED, and
 // each card is what it was before, but for what somebody else changed since. It
 // gives how many orders it had.
@@ -166,6 +196,9 @@ func (n *Night) CancelHold(ctx context.Context, name, reason string) (int64, err
 		return 0, err
 	}
 	if err := stillHeld(h); err != nil {
+		return 0, err
+	}
+	if err := n.undisputedHold(ctx, h); err != nil {
 		return 0, err
 	}
 	n.at("cancel/decide")

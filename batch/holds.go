@@ -22,7 +22,7 @@ import (
 // bureauWork is what the stage write has to do for a bureau.
 type bureauWork struct {
 	bureau   string
-	queued   int64         // orders in its queue
+	queued   int64         // orders in its queue that no dispute keeps back
 	approved []ledger.Hold // that are in no file yet
 }
 
@@ -35,7 +35,7 @@ func (n *Night) toWrite(ctx context.Context) ([]bureauWork, error) {
 	}
 	for _, q := range queues {
 		if !config.Reserved(q.Recipient) {
-			work[q.Recipient] = bureauWork{bureau: q.Recipient, queued: q.Orders}
+			work[q.Recipient] = bureauWork{bureau: q.Recipient, queued: q.Orders - q.Disputed}
 		}
 	}
 	holds, err := n.Ledger.Holds(ctx, ledger.HoldQuery{Open: true})
@@ -113,6 +113,20 @@ func writePart(digest hash.Hash, part []byte) {
 	binary.BigEndian.PutUint64(length[:], uint64(len(part)))
 	digest.Write(length[:])
 	digest.Write(part)
+}
+
+// mayWrite says whether an approved hold becomes a file in this run. One of whose cards the bureau tells what contradicts
+// that it made none waits until a person settled it, and one that is not as it was approved stops; the others go on.
+func (n *Night) mayWrite(ctx context.Context, h ledger.Hold) (bool, error) {
+	why, err := n.disputedHold(ctx, h)
+	switch {
+	case err != nil:
+		return false, err
+	case why != "":
+		n.wait(h.Bureau, h.Name+" is approved and waits: "+why)
+		return false, nil
+	}
+	return n.asApproved(ctx, h)
 }
 
 // asApproved says whether a hold still has the cards that were approved. One that has not stops, and a person is told; the others go on.

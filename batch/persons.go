@@ -70,16 +70,25 @@ func (n *Night) contradicted(ctx context.Context, f ledger.BureauFile) (string, 
 	if err != nil {
 		return "", err
 	}
-	var ids []string
+	var ids []int64
 	for _, e := range all {
 		if e.FileID == f.ID {
-			ids = append(ids, strconv.FormatInt(e.ID, 10))
+			ids = append(ids, e.ID)
 		}
 	}
 	if len(ids) == 0 {
 		return "", nil
 	}
-	return fmt.Sprintf("the bureau tells of it what contradicts that it made nothing of it: settle event %s first (reemboss settle EVENT --keep or --take), or a card may be made twice", strings.Join(ids, ", ")), nil
+	return "the bureau tells of it what contradicts that it made nothing of it: " + settleFirst(ids), nil
+}
+
+// settleFirst says what to do about disputed events before a card is made that they may speak of.
+func settleFirst(ids []int64) string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = strconv.FormatInt(id, 10)
+	}
+	return fmt.Sprintf("settle event %s first (reemboss settle EVENT --keep or --take), or a card may be made twice", strings.Join(names, ", "))
 }
 
 // unmade refuses to send a refused file again of which a card was made after all: the same bytes would make it twice.
@@ -145,13 +154,14 @@ func (n *Night) askedAgain(ctx context.Context, f ledger.BureauFile) (at time.Ti
 	return at, err
 }
 
-// ResolveDelivered settles an UNDECIDED transfer: a person knows that the recipient has the file.
+// ResolveDelivered settles an UNDECIDED transfer: a person knows that the recipient has the file. So may one do who said that
+// it has not, as long as nothing was sent since: the repetition is given up.
 func (n *Night) ResolveDelivered(ctx context.Context, name, reason string) (ledger.BureauFile, error) {
 	reason, err := n.reasoned(ctx, reason)
 	if err != nil {
 		return ledger.BureauFile{}, err
 	}
-	f, err := n.undecided(ctx, name)
+	f, err := n.maybeDelivered(ctx, name)
 	if err != nil {
 		return f, err
 	}
@@ -159,7 +169,7 @@ func (n *Night) ResolveDelivered(ctx context.Context, name, reason string) (ledg
 	if err != nil {
 		return f, fmt.Errorf("keep the decision: %w", err)
 	}
-	err = n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{ledger.Undecided}, To: ledger.Sent,
+	err = n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{f.State}, To: ledger.Sent,
 		At: n.Now(), RunID: f.RunID, Evidence: evidence, Reason: reason, Entry: n.audit("file.resolved", f.Name, "delivered: "+reason)})
 	if err != nil {
 		return f, err
@@ -189,6 +199,23 @@ func (n *Night) ResolveResend(ctx context.Context, name, reason string) (ledger.
 		return f, err
 	}
 	return n.again(ctx, f, "file.resolved", "resend: "+reason, reason)
+}
+
+// maybeDelivered finds a file of which nobody but a person knows whether it arrived: an UNDECIDED one, or one that was and
+// is to be sent again, and of which nothing was renamed since.
+func (n *Night) maybeDelivered(ctx context.Context, name string) (ledger.BureauFile, error) {
+	f, err := n.file(ctx, name)
+	if err != nil {
+		return f, err
+	}
+	switch f.State {
+	case ledger.Written, ledger.Intent, ledger.Uploaded:
+		last, err := n.lastOutcome(ctx, f)
+		if err != nil || last == ledger.Undecided {
+			return f, err
+		}
+	}
+	return n.undecided(ctx, name)
 }
 
 func (n *Night) undecided(ctx context.Context, name string) (ledger.BureauFile, error) {

@@ -106,6 +106,13 @@ func (n *Night) extra(ctx context.Context) (report.Extra, error) {
 		if waits == "" && b.Hold {
 			waits = "the bureau is on hold; set hold: false in config.yaml, then the next run writes them"
 		}
+		disputed, err := n.keptBack(ctx, name, 0)
+		if err != nil {
+			return e, err
+		}
+		if disputed != "" {
+			waits = strings.TrimPrefix(waits+". Besides, "+disputed, ". Besides, ")
+		}
 		e.Bureaus[name] = report.Bureau{Name: b.Name, Acknowledges: b.Acknowledges, Waits: waits, Calendar: n.policy.Calendar(name), SLA: b.SLA}
 	}
 	e.Bureaus[config.CardSystem] = report.Bureau{Name: "card system", Waits: n.waiting[config.CardSystem]}

@@ -431,7 +431,7 @@ func (n *Night) holdRestored(ctx context.Context, l *sqlite.Ledger, runs []ledge
 			number++
 			h := ledger.Hold{Name: fmt.Sprintf("hold-%s-restored-%s-%d", q.Recipient, at.Format("20060102T150405Z"), number), Bureau: q.Recipient, RunID: runs[0].ID,
 				Records: fileSize(n.Config.Bureaus[q.Recipient], free), HeldAt: at, Restored: true}
-			if h.Digest, err = n.holdDigest(q.Recipient, func(fn func(*ledger.Order) error) error { return l.EachQueued(ctx, q.Recipient, h.Records, fn) }); err != nil {
+			if h.Digest, err = n.holdDigest(q.Recipient, func(fn func(*ledger.Order) error) error { return l.EachWaiting(ctx, q.Recipient, h.Records, fn) }); err != nil {
 				return fmt.Errorf("hold %s: %w", h.Name, err)
 			}
 			if _, err := l.SetAside(ctx, h, n.entry("hold.made", h.Name, fmt.Sprintf("%s, %d records, restored, digest %s", q.Recipient, h.Records, h.Digest))); err != nil {

@@ -114,6 +114,9 @@ func (a *applying) flush(ctx context.Context) error {
 		if speaksOf[i] = a.shipment(ctx, known, &a.cards[i]); speaksOf[i] == nil {
 			continue
 		}
+		if a.fileOf(speaksOf[i], &a.cards[i]) != speaksOf[i].BureauFileID { // of a file before
+			continue
+		}
 		if err := a.delivered(ctx, known, speaksOf[i], &a.cards[i]); err != nil {
 			return err
 		}
@@ -153,11 +156,22 @@ func (a *applying) shipment(ctx context.Context, known map[string]*ledger.Shipme
 		a.problem(ctx, l.Number, uidElsewhere, l.FileName, l.UID, fmt.Sprintf("This card was given to %s, not to %s; ask both bureaus.", s.Bureau, a.file.Bureau))
 		return nil
 	}
-	if f := a.r.files.find(a.file.Bureau, l); f != nil && f.ID != s.BureauFileID && (l.FileName != "" || l.Sequence != 0) {
+	if file := a.fileOf(s, l); file != s.BureauFileID && !slices.Contains(s.Left, file) {
 		a.problem(ctx, l.Number, uidElsewhere, l.FileName, l.UID, fmt.Sprintf("This card is not in that file but in %s; ask the bureau which of the two it means.", orNone(s.FileName)))
 		return nil
 	}
 	return s
+}
+
+// fileOf is the file of which a CARD line tells: the one that it names, else the one that the card is in, or the last that it left.
+func (a *applying) fileOf(s *ledger.Shipment, l *returns.Line) int64 {
+	if f := a.r.files.find(a.file.Bureau, l); f != nil && (l.FileName != "" || l.Sequence != 0) {
+		return f.ID
+	}
+	if s.BureauFileID == 0 && len(s.Left) > 0 {
+		return s.Left[len(s.Left)-1]
+	}
+	return s.BureauFileID
 }
 
 func orNone(name string) string {
@@ -200,20 +214,26 @@ func (a *applying) delivered(ctx context.Context, known map[string]*ledger.Shipm
 // follow decides what one line does to its card.
 func (a *applying) follow(ctx context.Context, s *ledger.Shipment, l *returns.Line, now time.Time) {
 	e := a.event(ctx, l)
-	turn := rules.Follow(string(s.State), happened(s.Events), rules.Happened{Status: e.Status, At: e.At, Code: particulars(&e), Source: ledger.FromBureau})
+	e.UID, e.FileID = s.UID, a.fileOf(s, l)
+	what := rules.Happened{Status: e.Status, At: e.At, Code: particulars(&e), Source: ledger.FromBureau}
+	var turn rules.Turn
+	if e.FileID == s.BureauFileID {
+		turn = rules.Follow(string(s.State), happened(s.Events), what)
+	} else {
+		turn = rules.FollowLeft(happened(s.Events), what)
+	}
 	if turn.Known {
 		a.chunk.Known++
 		return
 	}
-	if !s.SentAt.IsZero() && e.At.Before(s.SentAt.AddDate(-1, 0, 0)) { // a clock that was never set
+	if !s.SentAt.IsZero() && e.FileID == s.BureauFileID && e.At.Before(s.SentAt.AddDate(-1, 0, 0)) { // a clock that was never set
 		turn = rules.Turn{Dispute: fmt.Sprintf("%s at %s is more than a year before the card was sent; ask the bureau when it was", e.Status, e.At.UTC().Format(time.DateOnly))}
 	}
-	e.UID, e.FileID = s.UID, s.BureauFileID
 	e.State, e.Acked, e.Rejected, e.Dispute = ledger.OrderState(turn.State), turn.Acked, turn.Rejected, turn.Dispute
 	e.RunID, e.RecordedAt = a.r.n.run.ID, now
 	a.chunk.Events, a.chunk.From = append(a.chunk.Events, e), append(a.chunk.From, s.State)
 	if turn.Dispute != "" {
-		a.problem(ctx, l.Number, eventDisputed, s.FileName, s.UID, sentence(errors.New(turn.Dispute)))
+		a.problem(ctx, l.Number, eventDisputed, a.r.files.name(e.FileID), s.UID, sentence(errors.New(turn.Dispute)))
 	}
 	if e.State != "" {
 		s.State = e.State
@@ -345,6 +365,8 @@ func sendings(steps []ledger.Delivery) (count int, begun time.Time) {
 			switch {
 			case count > 0 && step.At.Equal(sent):
 				begun = sentBegun
+			case last != ledger.Undecided && maybe == 1 && decided(step): // the one that is counted arrived, and nothing was sent since
+				begun = before
 			case thereAlready(step):
 				count, begun = max(count-maybe, 1), before
 			case last != ledger.Undecided: // else it is counted
@@ -361,6 +383,14 @@ func sendings(steps []ledger.Delivery) (count int, begun time.Time) {
 func thereAlready(step ledger.Delivery) bool {
 	var ev bureau.Evidence
 	return json.Unmarshal(step.Evidence, &ev) == nil && ev.Seen == bureau.SeenAlreadySent
+}
+
+// decided says that a person knew that the recipient has a file.
+func decided(step ledger.Delivery) bool {
+	var by struct {
+		Who string `json:"decided_by"`
+	}
+	return json.Unmarshal(step.Evidence, &by) == nil && by.Who != ""
 }
 
 // commitFile commits what a FILE line did, also when it did nothing: its position counts.

@@ -72,6 +72,14 @@ func (s *sentFiles) find(bureau string, l *returns.Line) *ledger.BureauFile {
 	return s.byName[l.FileName+".pgp"]
 }
 
+// name is that of a bureau file, "" for none.
+func (s *sentFiles) name(id int64) string {
+	if f := s.byID[id]; f != nil {
+		return f.Name
+	}
+	return ""
+}
+
 // prepare loads what every return file is read against.
 func (r *returnReader) prepare(ctx context.Context, name string) (*returns.Format, error) {
 	if r.files == nil {

@@ -185,6 +185,47 @@ func TestAFailedRepetitionOfAnUndecidedFileIsNotSent(t *testing.T) {
 	}
 }
 
+// A person said that the bureau does not have an undecided file, nothing could be sent, and the bureau finds it: it is not sent
+// a second time, and what the bureau says of the one that it has counts.
+func TestARepetitionOfAnUndecidedFileIsTakenBackWhileNothingWasSent(t *testing.T) {
+	for _, point := range []string{"", "sent/INTENT", "sent/UPLOADED"} {
+		b, s := undecided(t)
+		b.now = b.now.Add(time.Hour)
+		found := b.now
+		b.now = b.now.Add(time.Hour)
+		if point != "" {
+			n := b.open()
+			b.diesAt(n, point, func() { _, _ = n.ResolveResend(t.Context(), s.FileName, "they do not find it") })
+			n.Close()
+		} else {
+			b.configure("host: alpha.simulator\n      port: 22\n", "host: alpha.simulator\n      port: 23\n") // no known host key
+			n := b.open()
+			_, err := n.ResolveResend(t.Context(), s.FileName, "they do not find it")
+			n.Close()
+			b.configure("port: 23\n", "port: 22\n")
+			if err == nil {
+				t.Fatal("sent to a server that shows another key")
+			}
+		}
+		before := len(b.received())
+		n := b.open()
+		f, err := n.ResolveDelivered(t.Context(), s.FileName, "they found it")
+		if err != nil || f.State != ledger.Sent {
+			t.Fatalf("killed at %q: %s, %v", point, f.State, err)
+		}
+		if _, err := n.ResolveDelivered(t.Context(), s.FileName, "they found it"); err == nil {
+			t.Error("resolved twice")
+		}
+		n.Close()
+		b.answer("r.csv", b.fileEvent(s, "REFUSED", 1, found))
+		r := b.run()
+		b.mustHold(r.Reconciliation)
+		if len(b.received()) != before || b.state(s.FileName).State != ledger.Refused {
+			t.Errorf("killed at %q: %s, the bureau has %v", point, b.state(s.FileName).State, b.received())
+		}
+	}
+}
+
 // A repetition that did not come about is no sending: the bureau refuses the one file that it has.
 func TestARefusalOfTheFirstSendingCountsWhereTheRepetitionFailed(t *testing.T) {
 	b, s := oneCard(t)

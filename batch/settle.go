@@ -127,7 +127,9 @@ func (n *Night) takeEvent(ctx context.Context, e ledger.Event, settlement string
 	case s.State == ledger.Cancelled:
 		return "", setup("the order of event %d was cancelled, so its card is in no file; settle it with --keep", e.ID)
 	case s.State == ledger.Queued:
-		return "", setup("the card waits for the bureau's next file, so nothing can have happened to it; settle event %d with --keep", e.ID)
+		if err := n.madeFromLeft(ctx, &e, s); err != nil {
+			return "", err
+		}
 	case s.BureauFileID != e.FileID:
 		return "", setup("the card went into a later file (%s) since, and the event speaks of the one before; settle event %d with --keep", s.FileName, e.ID)
 	}
@@ -139,6 +141,29 @@ func (n *Night) takeEvent(ctx context.Context, e ledger.Event, settlement string
 		return "", err
 	}
 	return fmt.Sprintf("The card is now %s (it was %s).", taken.State, s.State), nil
+}
+
+// madeFromLeft says why the card of a queued order cannot have been made from a file that the order left; nil where it
+// can, and then the event is of that file.
+func (n *Night) madeFromLeft(ctx context.Context, e *ledger.Event, s *ledger.Shipment) error {
+	if s.HoldID != 0 {
+		held, err := n.Ledger.Holds(ctx, ledger.HoldQuery{Bureau: s.Bureau, Open: true})
+		if err != nil {
+			return err
+		}
+		for _, h := range held {
+			if h.ID == s.HoldID && h.Restored {
+				return setup("the card waits in %s since the ledger was restored: reemboss resolve %s --delivered where its cards were made, else settle event %d with --keep", h.Name, h.Name, e.ID)
+			}
+		}
+	}
+	switch {
+	case len(s.Left) == 0:
+		return setup("the card waits for the bureau's next file and was in none before, so nothing can have happened to it; settle event %d with --keep", e.ID)
+	case e.FileID == 0: // of a ledger that did not keep which
+		e.FileID = s.Left[len(s.Left)-1]
+	}
+	return nil
 }
 
 // takeFileEvent lets a disputed answer about a whole file count.
@@ -153,6 +178,8 @@ func (n *Night) takeFileEvent(ctx context.Context, e ledger.Event, settlement st
 		Acknowledge: e.Status == returns.Received, Refuse: e.Status == returns.Refused}
 	had := f.State == ledger.Sent
 	switch f.State {
+	case ledger.Void:
+		return n.takeVoid(ctx, e, f, answer, settlement, entry)
 	case ledger.Refused: // the bureau took it after all
 		answer.Delivered = answer.Acknowledge
 	case ledger.Written, ledger.Intent, ledger.Uploaded: // of the sending before, that is about to be repeated
@@ -177,6 +204,22 @@ func (n *Night) takeFileEvent(ctx context.Context, e ledger.Event, settlement st
 		return "", err
 	}
 	return fmt.Sprintf("%s counts as %s.", f.Name, said), n.marks.raise(ctx, n.Ledger)
+}
+
+// takeVoid lets a bureau's word count that it has a file which was cancelled: the cards of it that wait for another file
+// were made from it, and go back into it. It stays VOID, for its bytes are never sent again.
+func (n *Night) takeVoid(ctx context.Context, e ledger.Event, f ledger.BureauFile, answer ledger.FileAnswer, settlement string, entry ledger.AuditEntry) (string, error) {
+	waiting, err := n.Ledger.LeftWaiting(ctx, f.ID)
+	if err != nil {
+		return "", err
+	}
+	if waiting == 0 || !answer.Acknowledge {
+		return "", setup("%s is VOID and no card that left it waits for another file: what the bureau says of it cannot count; settle event %d with --keep", f.Name, e.ID)
+	}
+	if err := n.Ledger.SettleEvent(ctx, e.ID, n.Now(), settlement, nil, "", &answer, entry); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s counts as acknowledged: %s of it that waited for another file will not be made again.", f.Name, counted(waiting, "card")), n.marks.raise(ctx, n.Ledger)
 }
 
 func (n *Night) fileByID(ctx context.Context, id int64) (ledger.BureauFile, error) {

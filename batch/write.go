@@ -141,11 +141,11 @@ func (n *Night) writeFiles(ctx context.Context, w bureauWork, b config.Bureau, k
 		return nil
 	}
 	for _, h := range w.approved {
-		same, err := n.asApproved(ctx, h)
+		may, err := n.mayWrite(ctx, h)
 		if err != nil {
 			return items, err
 		}
-		if !same {
+		if !may {
 			continue
 		}
 		if err := write(h.Records, h.ID); err != nil || n.stuck[w.bureau] {

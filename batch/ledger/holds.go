@@ -90,7 +90,7 @@ type HoldDecision struct {
 // Holds is the way of orders that wait for a second person. An order in a hold
 // is QUEUED and in no queue; no method puts further orders into a hold.
 type Holds interface {
-	// SetAside takes the first h.Records orders of the queue of h.Bureau into a new hold, which is HELD. Fewer orders than that, or a name that was
+	// SetAside takes the first h.Records orders of the queue of h.Bureau that no dispute keeps back (all, where h is Restored) into a new hold, which is HELD. Fewer orders than that, or a name that was
 	// ever used, are ErrConflict.
 	SetAside(ctx context.Context, h Hold, entry AuditEntry) (int64, error)
 	// Holds gives holds in the order in which they were made.

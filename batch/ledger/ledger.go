@@ -483,6 +483,7 @@ type Delivery struct {
 type Queue struct {
 	Recipient string
 	Orders    int64
+	Disputed  int64 // of them, those that a disputed event keeps back
 }
 
 // Files is what the stages write, release and send need.
@@ -490,8 +491,10 @@ type Files interface {
 	// Queues counts the orders that are in no file of their recipient yet: for a bureau its QUEUED orders that are in no hold, for
 	// "card-system" the reissue orders that are in a bureau file and in no card system file, for "pins" those of
 	// PINInFile that are in a bureau file and in no PIN file.
+	// Disputed are those of a bureau of which a disputed event tells that waits for a person, or that left a VOID file of which one tells: they go into
+	// no file and no hold before it is settled.
 	Queues(ctx context.Context) ([]Queue, error)
-	// EachQueued gives the first limit (0: all) of them in file order: by SortKey, then UID; for the card system and for PINs by UID. PAN opened.
+	// EachQueued gives the first limit (0: all) of the others in file order: by SortKey, then UID; for the card system and for PINs by UID. PAN opened.
 	EachQueued(ctx context.Context, recipient string, limit int64, fn func(*Order) error) error
 	// PlanFile takes the next sequence of the recipient (it must equal File.Sequence, else ErrConflict), stores the
 	// plan and puts the first File.Records queued orders, or those of the hold, into it, in one transaction. Fewer orders than that, or a name

@@ -48,6 +48,9 @@ type Restoring interface {
 	// no file become HELD again and are marked as restored; orders in a bureau file that are in no PIN file yet have their PIN
 	// due. Orders in queues stay there: the caller sets them aside. It gives the restoration's number.
 	Restore(ctx context.Context, r Restoration) (int64, error)
+	// EachWaiting gives the first limit orders of a bureau's queue as EachQueued does, and those too that a dispute keeps back: a hold that is Restored takes
+	// them all.
+	EachWaiting(ctx context.Context, bureau string, limit int64, fn func(*Order) error) error
 	// Restorations gives them in their order, without Counters, Trouble, Doubtful, Done and Entry.
 	Restorations(ctx context.Context) ([]Restoration, error)
 	// AuditAt is the entry of that number of the audit chain, as the end of a chain; ErrNotFound.

@@ -92,6 +92,7 @@ type Event struct {
 type Shipment struct {
 	Order
 	Events []Event
+	Left   []int64 // VOID bureau files that it was taken out of, the last one last; it may be back in one of them
 }
 
 // Problem is a line of a return file that could not be used.
@@ -141,7 +142,7 @@ type FileBalance struct {
 	FileID       int64
 	Records      int64
 	Orders       int64 // rows that are in the file
-	Moved        int64 // rows that left a VOID file for a later one
+	Moved        int64 // rows that left a VOID file for a later one, and were not put back
 	Acknowledged int64
 	Rejected     int64
 	Outstanding  int64 // SENT or PLANNED; of a file that was never sent, all
@@ -192,11 +193,19 @@ type Returns interface {
 	FileEvents(ctx context.Context, fileID int64) ([]Event, error)
 	// SettleEvent settles a disputed event; one that is not, or is settled, is ErrConflict. taken, if not nil, is what it then does:
 	// a new event of the order (from: the state it must have) or an answer of the file. RecordedAt of these is at, their RunID counts.
+	//
+	// A person's event of a QUEUED order, of a VOID file that the order left, puts the order back into that file, and a person's Acknowledge of a VOID file
+	// puts back all that wait: their cards were made from it. Their holds become CANCELLED and the other orders of these stand in the queue again; an
+	// order in a hold of a restoration is ErrConflict, or stays.
 	SettleEvent(ctx context.Context, id int64, at time.Time, settlement string, taken *Event, from OrderState, answer *FileAnswer, entry AuditEntry) error
 	// Event gives one event by its id; ErrNotFound.
 	Event(ctx context.Context, id int64) (Event, error)
 	// Disputes gives the unsettled disputed events, oldest id first, at most limit (0: all), and how many there are.
 	Disputes(ctx context.Context, limit int64) ([]Event, int64, error)
+	// KeptBack gives the unsettled disputed events that keep orders of a bureau's queue (holdID 0), or of a hold of it, back: see Queues.
+	KeptBack(ctx context.Context, bureau string, holdID int64) ([]int64, error)
+	// LeftWaiting counts the orders that left a VOID file and that a person's word about it puts back: QUEUED, and in no hold of a restoration.
+	LeftWaiting(ctx context.Context, fileID int64) (int64, error)
 	// DisputesByReturn counts the unsettled disputed events by the return file that told of them, 0 for none.
 	DisputesByReturn(ctx context.Context) (map[int64]int64, error)
 	// FilesAnswered gives the bureau files of which an event as a whole became known in a run, in the order of their ids.

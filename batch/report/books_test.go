@@ -298,21 +298,23 @@ func TestDisputeOffersWhatIsPossible(t *testing.T) {
 		take  bool
 		says  string
 	}{
-		"received, other count":  {ledger.Sent, nil, ledger.Event{Status: "RECEIVED", Count: 9}, true, "--take acknowledges all cards of the file, though the bureau counted 9 and the file has 123 records."},
-		"refused, sent":          {ledger.Sent, nil, ledger.Event{Status: "REFUSED", Count: -1}, true, "or take what this event says."},
-		"received, undecided":    {ledger.Undecided, nil, ledger.Event{Status: "RECEIVED", Count: -1}, true, ""},
-		"received, renaming":     {ledger.Renaming, nil, ledger.Event{Status: "RECEIVED", Count: -1}, true, ""},
-		"received after refusal": {ledger.Refused, nil, ledger.Event{Status: "RECEIVED", Count: -1}, true, ""},
-		"received, void":         {ledger.Void, nil, ledger.Event{Status: "RECEIVED", Count: 9}, false, "The file is VOID: what the bureau says of it cannot count. Keep what is known."},
-		"refused, planned":       {ledger.Planned, nil, ledger.Event{Status: "REFUSED"}, false, "The file is PLANNED"},
-		"refused, written":       {ledger.Written, nil, ledger.Event{Status: "REFUSED"}, false, "The file is WRITTEN"},
-		"refused, uploaded":      {ledger.Uploaded, nil, ledger.Event{Status: "REFUSED"}, false, "The file is UPLOADED"},
-		"a card in its file":     {ledger.Sent, func(*ledger.Order) {}, ledger.Event{Status: "LOST"}, true, ""},
-		"a card that waits":      {ledger.Sent, func(o *ledger.Order) { o.State, o.BureauFileID = ledger.Queued, 0 }, ledger.Event{Status: "LOST"}, false, "The card waits for the bureau's next file"},
-		"a card that went on":    {ledger.Sent, func(o *ledger.Order) { o.BureauFileID, o.FileName = 69, "later.xml.pgp" }, ledger.Event{Status: "LOST"}, false, "The card went into another file (later.xml.pgp) since."},
+		"received, other count":      {ledger.Sent, nil, ledger.Event{Status: "RECEIVED", Count: 9}, true, "--take acknowledges all cards of the file, though the bureau counted 9 and the file has 123 records."},
+		"refused, sent":              {ledger.Sent, nil, ledger.Event{Status: "REFUSED", Count: -1}, true, "or take what this event says."},
+		"received, undecided":        {ledger.Undecided, nil, ledger.Event{Status: "RECEIVED", Count: -1}, true, ""},
+		"received, renaming":         {ledger.Renaming, nil, ledger.Event{Status: "RECEIVED", Count: -1}, true, ""},
+		"received after refusal":     {ledger.Refused, nil, ledger.Event{Status: "RECEIVED", Count: -1}, true, ""},
+		"received, void, cards wait": {ledger.Void, nil, ledger.Event{Status: "RECEIVED", Count: -1, ID: 1}, true, ""},
+		"received, void":             {ledger.Void, nil, ledger.Event{Status: "RECEIVED", Count: 9}, false, "The file is VOID: what the bureau says of it cannot count. Keep what is known."},
+		"refused, planned":           {ledger.Planned, nil, ledger.Event{Status: "REFUSED"}, false, "The file is PLANNED"},
+		"refused, written":           {ledger.Written, nil, ledger.Event{Status: "REFUSED"}, false, "The file is WRITTEN"},
+		"refused, uploaded":          {ledger.Uploaded, nil, ledger.Event{Status: "REFUSED"}, false, "The file is UPLOADED"},
+		"a card in its file":         {ledger.Sent, func(*ledger.Order) {}, ledger.Event{Status: "LOST"}, true, ""},
+		"a card that waits":          {ledger.Sent, func(o *ledger.Order) { o.State, o.BureauFileID = ledger.Queued, 0 }, ledger.Event{Status: "LOST"}, false, "The card waits for the bureau's next file and was in none before"},
+		"a card that went on":        {ledger.Sent, func(o *ledger.Order) { o.BureauFileID, o.FileName = 69, "later.xml.pgp" }, ledger.Event{Status: "LOST"}, false, "The card went into another file (later.xml.pgp) since."},
 	} {
 		m, extra := richNight(t)
 		m.sealed[67].State = tt.file
+		m.left = map[int64]int64{68: tt.event.ID}
 		e := tt.event
 		e.ID, e.FileID, e.At, e.Dispute = 7777, 68, started, "it is not so"
 		o := m.orders[68][0]
@@ -321,8 +323,10 @@ func TestDisputeOffersWhatIsPossible(t *testing.T) {
 			tt.order(&o)
 			e.UID = o.UID
 		}
-		g := &gathering{Reconciliation: &Reconciliation{}, extra: extra, books: books{byID: map[int64]*ledger.BureauFile{68: &m.sealed[67]}}}
-		g.needDispute(&e, map[bool]*ledger.Shipment{true: {Order: o}}[tt.order != nil])
+		g := &gathering{Reconciliation: &Reconciliation{}, ctx: t.Context(), ledger: m, extra: extra, books: books{byID: map[int64]*ledger.BureauFile{68: &m.sealed[67]}}}
+		if err := g.needDispute(&e, map[bool]*ledger.Shipment{true: {Order: o}}[tt.order != nil]); err != nil {
+			t.Fatal(err)
+		}
 		need := g.NeedsPerson[0]
 		want := []string{`reemboss settle 7777 --keep --reason "…"`}
 		if tt.take {

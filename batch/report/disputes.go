@@ -47,7 +47,9 @@ func (g *gathering) needSettlements() error {
 		return err
 	}
 	for _, e := range disputes {
-		g.needDispute(&e, shipments[e.UID])
+		if err := g.needDispute(&e, shipments[e.UID]); err != nil {
+			return err
+		}
 	}
 	if all > int64(len(disputes)) {
 		return g.needMoreDisputes(disputes)
@@ -59,20 +61,49 @@ func (g *gathering) needSettlements() error {
 func returnPlace(f *ledger.ReturnFile) string { return Quoted(cmp.Or(f.Final, f.Name)) }
 
 // needDispute asks about one event; s is its order, nil for a file as a whole.
-func (g *gathering) needDispute(e *ledger.Event, s *ledger.Shipment) {
+func (g *gathering) needDispute(e *ledger.Event, s *ledger.Shipment) error {
 	said := sentence(bureauWords(e.Dispute))
 	options := []string{"--keep"}
-	if because := g.cannotCount(e, s); because != "" {
+	hold, err := g.restoredHold(s)
+	if err != nil {
+		return err
+	}
+	because, err := g.cannotCount(e, s)
+	if err != nil {
+		return err
+	}
+	switch {
+	case hold != "":
+		said += fmt.Sprintf(" The card waits in %s since the ledger was restored, and a lost night may have made it. Where it did, resolve the hold and keep what is known then; where it did not, keep what is known.", hold)
+	case because != "":
 		said += " " + because + " Keep what is known."
-	} else {
+	default:
 		options = append(options, "--take")
 		said += " Keep what is known, or take what this event says."
 		if f := g.byID[e.FileID]; e.UID == "" && e.Status == returns.Received && f != nil && e.Count >= 0 && e.Count != f.Records {
 			said += fmt.Sprintf(" --take acknowledges all cards of the file, though the bureau counted %s and the file has %s.", thousands(e.Count), plural(f.Records, "record"))
 		}
 	}
-	g.need(fmt.Sprintf("%s: %s of %s contradicts what is known", g.subject(e, s), e.Status, e.At.UTC().Format("2006-01-02 15:04 UTC")),
-		said, withReason(fmt.Sprintf("reemboss settle %d", e.ID), options...)...)
+	commands := withReason(fmt.Sprintf("reemboss settle %d", e.ID), options...)
+	if hold != "" {
+		commands = append(withReason("reemboss resolve "+Quoted(hold), "--delivered"), commands...)
+	}
+	g.need(fmt.Sprintf("%s: %s of %s contradicts what is known", g.subject(e, s), e.Status, e.At.UTC().Format("2006-01-02 15:04 UTC")), said, commands...)
+	return nil
+}
+
+// restoredHold names the hold of a restoration in which a card waits; "" for none.
+func (g *gathering) restoredHold(s *ledger.Shipment) (string, error) {
+	if s == nil || s.State != ledger.Queued || s.HoldID == 0 {
+		return "", nil
+	}
+	holds, err := g.ledger.Holds(g.ctx, ledger.HoldQuery{Bureau: s.Bureau, Open: true})
+	for _, h := range holds {
+		if h.ID == s.HoldID && h.Restored {
+			return h.Name, err
+		}
+	}
+	return "", err
 }
 
 // subject names the card or the file of an event.
@@ -93,33 +124,38 @@ func (g *gathering) subject(e *ledger.Event, s *ledger.Shipment) string {
 }
 
 // cannotCount says, in one sentence, why an event cannot be taken; "" when it can.
-func (g *gathering) cannotCount(e *ledger.Event, s *ledger.Shipment) string {
+func (g *gathering) cannotCount(e *ledger.Event, s *ledger.Shipment) (string, error) {
 	if e.UID != "" {
 		switch {
 		case s == nil:
-			return "Its order is not in the ledger."
+			return "Its order is not in the ledger.", nil
 		case s.State == ledger.Cancelled:
-			return "The order was cancelled, and its card is in no file."
-		case s.State == ledger.Queued:
-			return "The card waits for the bureau's next file, so nothing can have happened to it."
-		case s.BureauFileID != e.FileID:
-			return fmt.Sprintf("The card went into another file (%s) since.", s.FileName)
+			return "The order was cancelled, and its card is in no file.", nil
+		case s.State == ledger.Queued && len(s.Left) == 0:
+			return "The card waits for the bureau's next file and was in none before, so nothing can have happened to it.", nil
+		case s.State != ledger.Queued && s.BureauFileID != e.FileID:
+			return fmt.Sprintf("The card went into another file (%s) since.", s.FileName), nil
 		}
-		return ""
+		return "", nil
 	}
 	f := g.byID[e.FileID]
 	if f == nil {
-		return ""
+		return "", nil
 	}
 	switch f.State {
 	case ledger.Sent, ledger.Undecided, ledger.Renaming:
-		return ""
+		return "", nil
 	case ledger.Refused:
 		if e.Status == returns.Received { // the bureau took it after all
-			return ""
+			return "", nil
+		}
+	case ledger.Void:
+		waiting, err := g.ledger.LeftWaiting(g.ctx, f.ID)
+		if err != nil || waiting > 0 && e.Status == returns.Received { // they were made from it
+			return "", err
 		}
 	}
-	return fmt.Sprintf("The file is %s: what the bureau says of it cannot count.", f.State)
+	return fmt.Sprintf("The file is %s: what the bureau says of it cannot count.", f.State), nil
 }
 
 // needMoreDisputes asks about the disputed events beyond those that stand one by one: once for each return file.

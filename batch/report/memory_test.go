@@ -31,6 +31,7 @@ type memory struct {
 	waits     []ledger.Waiting
 	pins      map[ledger.NewPIN]int64
 	queues    []ledger.Queue
+	left      map[int64]int64 // file → cards that left it and wait
 	written   map[string]int64
 	cancelled map[string]int64
 	holds     []ledger.Hold
@@ -328,6 +329,9 @@ func (m *memory) Tallies(context.Context, string) ([]ledger.Tally, error) {
 func (m *memory) Waits(context.Context) ([]ledger.Waiting, error) { return m.waits, nil }
 func (m *memory) NewPINs(context.Context, string) (map[ledger.NewPIN]int64, error) {
 	return m.pins, nil
+}
+func (m *memory) LeftWaiting(_ context.Context, file int64) (int64, error) {
+	return m.left[file], nil
 }
 func (m *memory) Queues(context.Context) ([]ledger.Queue, error) { return m.queues, nil }
 func (m *memory) CancelledOf(context.Context, string) (map[string]int64, error) {

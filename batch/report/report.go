@@ -66,6 +66,7 @@ type Ledger interface {
 	EventTallies(ctx context.Context, runID string) ([]ledger.EventTally, error)
 	EachUnderWay(ctx context.Context, states []ledger.OrderState, fn func(o *ledger.Order, since time.Time) error) error
 	Disputes(ctx context.Context, limit int64) ([]ledger.Event, int64, error)
+	LeftWaiting(ctx context.Context, fileID int64) (int64, error)
 	DisputesByReturn(ctx context.Context) (map[int64]int64, error)
 	FilesAnswered(ctx context.Context, runID string) ([]int64, error)
 	Shipments(ctx context.Context, uids []string) (map[string]*ledger.Shipment, error)

@@ -66,7 +66,7 @@ func fileReceived(now FileNow, e Happened, count int64) FileTurn {
 	case earlier:
 		return FileTurn{}
 	case now.State == "VOID":
-		return FileTurn{Dispute: fmt.Sprintf("%s contradicts the file's state VOID: it was cancelled and its cards went into a later file; %s", e, askTheBureau)}
+		return FileTurn{Dispute: fmt.Sprintf("%s contradicts the file's state VOID: it was cancelled, and its cards are made from another file; %s", e, askTheBureau)}
 	case now.State == "REFUSED":
 		return FileTurn{Dispute: e.contradicts(refusal, "a file that was refused is not received without being sent again").Dispute}
 	case now.State == "SENT":

@@ -76,12 +76,26 @@ func Follow(state string, history []Happened, e Happened) Turn {
 	return Turn{}
 }
 
+// FollowLeft says what an event does to a shipment with that history where it
+// tells of a file that the shipment left: the file was cancelled, and the card
+// waits for another one or is in it. What goes well with the refusal of that file
+// is history; all else is a dispute, for the card may have been made from it.
+func FollowLeft(history []Happened, e Happened) Turn {
+	switch {
+	case slices.ContainsFunc(history, e.same):
+		return Turn{Known: true}
+	case ofRefusedFile(history, e):
+		return beforeRefusal(history, e)
+	}
+	return Turn{Dispute: fmt.Sprintf("%s contradicts that its file was cancelled and that the card is made from another one; %s", e, askTheBureau)}
+}
+
 // Take is what a disputed event does when a person decides that it, and not
 // what contradicts it, is right: the shipment gets its status, wherever it was.
-// A card of a file that the bureau refused (PLANNED) was made after all; only one
-// that is in no file stays disputed.
+// A card of a file that the bureau refused (PLANNED), or of one that was cancelled
+// (QUEUED), was made after all; only one whose order was cancelled stays disputed.
 func Take(state string, e Happened) Turn {
-	if state == queued || state == cancelled || !closing(e.Status) && step(e.Status) < step(acked) {
+	if state == cancelled || !closing(e.Status) && step(e.Status) < step(acked) {
 		return Follow(state, nil, e)
 	}
 	return move(state, e.Status)
@@ -95,7 +109,7 @@ func beforeItWasSent(state string, e Happened) Turn {
 	if e.Source == "extract" || e.Source == "request" {
 		return Turn{}
 	}
-	return Turn{Dispute: fmt.Sprintf("%s contradicts the card's state %s: the bureau tells of a card in a file that it does not have; %s", e, state, askTheBureau)}
+	return Turn{Dispute: fmt.Sprintf("%s contradicts the card's state %s: as far as this ledger knows the bureau has no file with the card; %s", e, state, askTheBureau)}
 }
 
 // ofRefusedFile: the event is not later than the refusal of the file that the card was in then.

@@ -147,7 +147,8 @@ func parse(t *testing.T, text string) Happened {
 func TestTakingACardOfARefusedFile(t *testing.T) {
 	e := told("DELIVERED", 4)
 	expectTurn(t, Take("PLANNED", e), Turn{State: "DELIVERED", Acked: 1})
-	expectTurn(t, Take("QUEUED", e), Turn{Dispute: "that it does not have"})
+	expectTurn(t, Take("QUEUED", e), Turn{State: "DELIVERED", Acked: 1})
+	expectTurn(t, Take("CANCELLED", e), Turn{Dispute: "the bureau has no file with the card"})
 }
 
 // What is not later than the refusal of the file says nothing of its repetition.
@@ -164,7 +165,7 @@ func TestEventsOfARefusedFile(t *testing.T) {
 func TestACardThatTheBureauDoesNotHave(t *testing.T) {
 	for _, state := range []string{"PLANNED", "QUEUED"} {
 		e := told("DELIVERED", 4)
-		expectTurn(t, Follow(state, nil, e), Turn{Dispute: "contradicts the card's state " + state + ": the bureau tells of a card in a file that it does not have"})
+		expectTurn(t, Follow(state, nil, e), Turn{Dispute: "contradicts the card's state " + state + ": as far as this ledger knows the bureau has no file with the card"})
 		e.Source = "extract"
 		expectTurn(t, Follow(state, nil, e), Turn{})
 	}

@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T, v ledger.Vault) ledger.Ledger) {
 		{"holds", holdPromises},
 		{"restorations", restorePromises},
 		{"disputes", disputePromises},
+		{"kept back", keptBackPromises},
 		{"under way", underWayPromises},
 		{"outbox", outboxPromises},
 		{"reading", readingPromises},

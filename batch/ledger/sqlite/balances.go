@@ -155,7 +155,7 @@ const (
 	// Of one run and file. Without GROUP BY nothing is sorted.
 	countOutcomes = `SELECT count(*), sum(outcome = 'accepted'), sum(outcome = 'refused'), sum(outcome = 'duplicate'), sum(outcome = 'held')
 		FROM answers WHERE id >= ? AND id < ? AND run = ?`
-	countMoves = "SELECT from_file, count(*) FROM order_moves GROUP BY from_file"
+	countMoves = "SELECT m.from_file, count(*) FROM order_moves m JOIN orders o ON o.id = m.order_id WHERE o.bureau_file_id IS NOT m.from_file GROUP BY m.from_file"
 )
 
 // EachUnderWay goes through the files in the order in which they were sent.

@@ -101,6 +101,7 @@ type booking struct {
 	conn   *sqlite.Conn
 	run    int64
 	runID  string
+	who    string    // settles; "" for a bureau
 	at     time.Time // when it becomes known
 	insert *sqlite.Stmt
 	find   *sqlite.Stmt
@@ -165,6 +166,12 @@ func (b *booking) event(e *ledger.Event, from ledger.OrderState) error {
 		e.FileID = file
 	}
 	changes := e.State != "" || e.Acked != 0 || e.Rejected != 0
+	if changes && state == ledger.Queued && e.Source == ledger.FromPerson {
+		if err := b.putBack(e.FileID, order); err != nil {
+			return fmt.Errorf("put order %s back into the file that it left: %w", e.UID, err)
+		}
+		file, state = e.FileID, ledger.SentO
+	}
 	switch {
 	case changes && (file == 0 || e.FileID != file):
 		return fmt.Errorf("%w: order %s is in outgoing file %d, the event is of file %d", ledger.ErrConflict, e.UID, file, e.FileID)
@@ -253,6 +260,11 @@ func (b *booking) answer(a *ledger.FileAnswer) error {
 		return err
 	}
 	switch {
+	case a.Acknowledge && file.state == ledger.Void && e.Source == ledger.FromPerson:
+		if err := b.putBack(e.FileID, 0); err != nil {
+			return fmt.Errorf("put the orders back that left outgoing file %d: %w", e.FileID, err)
+		}
+		return b.acknowledge(e)
 	case a.Acknowledge:
 		return b.acknowledge(e)
 	case a.Refuse:
@@ -381,7 +393,7 @@ func (l *Ledger) SettleEvent(ctx context.Context, id int64, at time.Time, settle
 			if e.UID != disputed.UID {
 				return fmt.Errorf("the event is of order %q, not of %q", disputed.UID, e.UID)
 			}
-			if err := bookAlone(conn, e.RunID, at, func(b *booking) error { return b.event(&e, from) }); err != nil {
+			if err := bookAlone(conn, e.RunID, entry.Who, at, func(b *booking) error { return b.event(&e, from) }); err != nil {
 				return err
 			}
 		}
@@ -390,7 +402,7 @@ func (l *Ledger) SettleEvent(ctx context.Context, id int64, at time.Time, settle
 			if disputed.UID != "" || a.Event.FileID != disputed.FileID {
 				return fmt.Errorf("the event is none of outgoing file %d as a whole", a.Event.FileID)
 			}
-			if err := bookAlone(conn, a.Event.RunID, at, func(b *booking) error { return b.answer(&a) }); err != nil {
+			if err := bookAlone(conn, a.Event.RunID, entry.Who, at, func(b *booking) error { return b.answer(&a) }); err != nil {
 				return err
 			}
 		}
@@ -415,7 +427,7 @@ func settle(conn *sqlite.Conn, id int64, at time.Time, settlement string) (ledge
 	return found[0], err
 }
 
-func bookAlone(conn *sqlite.Conn, runID string, at time.Time, fn func(*booking) error) error {
+func bookAlone(conn *sqlite.Conn, runID, who string, at time.Time, fn func(*booking) error) error {
 	run, err := runSeq(conn, runID)
 	if err != nil {
 		return err
@@ -424,5 +436,6 @@ func bookAlone(conn *sqlite.Conn, runID string, at time.Time, fn func(*booking) 
 	if err != nil {
 		return err
 	}
+	b.who = who
 	return fn(b)
 }

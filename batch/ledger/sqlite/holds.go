@@ -46,7 +46,11 @@ func (l *Ledger) SetAside(ctx context.Context, h ledger.Hold, entry ledger.Audit
 			return err
 		}
 		id = conn.LastInsertRowID()
-		taken, err := exec(conn, "UPDATE OR ROLLBACK orders SET hold_id = ? WHERE id IN (SELECT o.id"+fmt.Sprintf(queuedOrders(h.Bureau), "")+")",
+		chosen := queuedOrders(h.Bureau)
+		if h.Restored {
+			chosen = waitingOrders
+		}
+		taken, err := exec(conn, "UPDATE OR ROLLBACK orders SET hold_id = ? WHERE id IN (SELECT o.id"+fmt.Sprintf(chosen, "")+")",
 			append([]any{id}, queueArgs(h.Bureau, h.Records)...)...)
 		if err == nil && int64(taken) != h.Records {
 			err = fmt.Errorf("%w: %d orders are queued for %s, the hold has %d", ledger.ErrConflict, taken, h.Bureau, h.Records)

@@ -156,7 +156,7 @@ func (l *Ledger) scanOrder(r *row, runs runNames) (*ledger.Order, error) {
 	return o, err
 }
 
-// queuedOrders chooses the orders that wait for a recipient, in file order.
+// queuedOrders chooses the orders that wait for a recipient and that no dispute keeps back, in file order.
 // Its arguments are queueArgs of the recipient.
 func queuedOrders(recipient string) string {
 	switch recipient {
@@ -165,8 +165,11 @@ func queuedOrders(recipient string) string {
 	case config.PINRecipient:
 		return " FROM orders o INDEXED BY orders_for_pins%s WHERE o.new_pin = 'file' AND o.bureau_file_id IS NOT NULL AND o.pin_file_id IS NULL ORDER BY o.uid LIMIT ?"
 	}
-	return " FROM orders o INDEXED BY orders_queued%s WHERE o.state = 'QUEUED' AND o.hold_id IS NULL AND o.bureau = ? ORDER BY o.sort_key, o.uid LIMIT ?"
+	return strings.Replace(waitingOrders, "ORDER BY", "AND o.id NOT IN ("+ofDisputed+") ORDER BY", 1)
 }
+
+// waitingOrders chooses the orders in a bureau's queue, those too that a dispute keeps back, in file order. Its arguments are those of queuedOrders.
+const waitingOrders = " FROM orders o INDEXED BY orders_queued%s WHERE o.state = 'QUEUED' AND o.hold_id IS NULL AND o.bureau = ? ORDER BY o.sort_key, o.uid LIMIT ?"
 
 func queueArgs(recipient string, limit int64) []any {
 	if limit <= 0 {
@@ -209,6 +212,9 @@ func (l *Ledger) Queues(ctx context.Context) (queues []ledger.Queue, err error) 
 		}); err != nil {
 			return err
 		}
+		if err := countDisputed(conn, queues); err != nil {
+			return err
+		}
 		for _, own := range []struct{ recipient, count string }{
 			{config.CardSystem, "SELECT count(*) FROM orders INDEXED BY orders_for_card_system WHERE kind = 'reissue' AND bureau_file_id IS NOT NULL AND card_system_file_id IS NULL"},
 			{config.PINRecipient, "SELECT count(*) FROM orders INDEXED BY orders_for_pins WHERE new_pin = 'file' AND bureau_file_id IS NOT NULL AND pin_file_id IS NULL"},
@@ -230,6 +236,26 @@ func (l *Ledger) Queues(ctx context.Context) (queues []ledger.Queue, err error) 
 func (l *Ledger) EachQueued(ctx context.Context, recipient string, limit int64, fn func(*ledger.Order) error) error {
 	return l.stream(ctx, "read the orders queued for "+recipient, func(conn *sqlite.Conn) error {
 		return l.eachOrder(conn, queuedOrders(recipient), queueArgs(recipient, limit), fn)
+	})
+}
+
+// countDisputed counts the orders of each queue that a dispute keeps back.
+func countDisputed(conn *sqlite.Conn, queues []ledger.Queue) error {
+	return each(conn, "SELECT bureau, count(*) FROM orders WHERE id IN ("+ofDisputed+") AND state = 'QUEUED' AND hold_id IS NULL GROUP BY bureau", nil, func(r *row) error {
+		bureau, n := r.text(), r.int()
+		for i := range queues {
+			if queues[i].Recipient == bureau {
+				queues[i].Disputed = n
+			}
+		}
+		return nil
+	})
+}
+
+// EachWaiting gives the first orders of a bureau's queue, those too that a dispute keeps back.
+func (l *Ledger) EachWaiting(ctx context.Context, bureau string, limit int64, fn func(*ledger.Order) error) error {
+	return l.stream(ctx, "read the orders that wait for "+bureau, func(conn *sqlite.Conn) error {
+		return l.eachOrder(conn, waitingOrders, queueArgs(bureau, limit), fn)
 	})
 }
 

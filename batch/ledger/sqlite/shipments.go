@@ -39,6 +39,7 @@ type shipmentReader struct {
 	runs   runNames
 	orders *sqlite.Stmt
 	events *sqlite.Stmt
+	left   *sqlite.Stmt
 }
 
 // newShipmentReader chooses orders o by where.
@@ -47,7 +48,10 @@ func (l *Ledger) newShipmentReader(conn *sqlite.Conn, where string) (s shipmentR
 	if s.orders, err = conn.Prepare("SELECT o.id, " + shortOrderColumns + " FROM orders o" + orderTables + " WHERE " + where); err != nil {
 		return s, err
 	}
-	s.events, err = conn.Prepare("SELECT " + eventColumns + " FROM events e WHERE e.order_id = ? ORDER BY e.id")
+	if s.events, err = conn.Prepare("SELECT " + eventColumns + " FROM events e WHERE e.order_id = ? ORDER BY e.id"); err != nil {
+		return s, err
+	}
+	s.left, err = conn.Prepare("SELECT m.from_file FROM order_moves m INDEXED BY order_moves_of JOIN bureau_files f ON f.id = m.from_file WHERE m.order_id = ? AND f." + ofBureaus + " ORDER BY m.id")
 	return s, err
 }
 
@@ -69,6 +73,13 @@ func (s shipmentReader) each(fn func(*ledger.Shipment)) error {
 			return err
 		}
 		byOwnTime(shipment.Events)
+		s.left.BindInt64(1, id)
+		if err := eachRow(s.left, func(r *row) error {
+			shipment.Left = append(shipment.Left, r.int())
+			return nil
+		}); err != nil {
+			return err
+		}
 		fn(shipment)
 		return nil
 	})
