@@ -273,7 +273,7 @@ func (n *Night) again(ctx context.Context, f ledger.BureauFile, what, detail, re
 	if err := n.stillKept(ctx, f); err != nil {
 		return f, err
 	}
-	if err := frozen(filepath.Join(n.Outbox(f.Recipient), f.Name), f.Size, f.SHA256); err != nil {
+	if err := n.intact(f); err != nil {
 		instead := ""
 		switch f.State {
 		case ledger.Undecided:
@@ -284,8 +284,11 @@ func (n *Night) again(ctx context.Context, f ledger.BureauFile, what, detail, re
 		return f, setup("%s cannot be sent again: %w; only the very same bytes may go out%s", f.Name, plain(err), instead)
 	}
 	err := n.Ledger.ChangeFile(ctx, ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{f.State}, To: ledger.Written,
-		At: n.Now(), RunID: f.RunID, Reason: reason, Size: f.Size, SHA256: f.SHA256, Entry: n.audit(what, f.Name, detail)})
+		At: n.Now(), RunID: f.RunID, Reason: reason, Size: f.Size, SHA256: f.SHA256, Evidence: n.leaves(f.Recipient), Entry: n.audit(what, f.Name, detail)})
 	if err != nil {
+		return f, err
+	}
+	if err := n.giveName(ctx, f); err != nil {
 		return f, err
 	}
 	f.State = ledger.Written
@@ -338,19 +341,23 @@ func (n *Night) sentBefore(ctx context.Context, f ledger.BureauFile) error {
 }
 
 // bytesLost says that the frozen bytes of a file are gone, so that nobody can send them, and that its recipient does not have
-// it: nothing of it was renamed, or whoever cancels it says so. One that was SENT or REFUSED is that again after the next run.
+// it: nothing of it was renamed or could be fetched, or whoever cancels it says so. One that was SENT or REFUSED is that again
+// after the next run, and one that could be fetched is UNDECIDED.
 func (n *Night) bytesLost(ctx context.Context, f ledger.BureauFile) (bool, error) {
-	last, err := n.lastOutcome(ctx, f)
 	switch f.State {
 	case ledger.Undecided:
 	case ledger.Written, ledger.Intent, ledger.Uploaded:
-		if last == ledger.Sent || last == ledger.Refused || n.fetches(f.Recipient) {
+		last, err := n.lastOutcome(ctx, f)
+		if err != nil || last == ledger.Sent || last == ledger.Refused {
+			return false, err
+		}
+		if fetched, err := n.mayBeFetched(ctx, f); err != nil || fetched {
 			return false, err
 		}
 	default:
-		return false, err
+		return false, nil
 	}
-	return f.SHA256 != "" && frozen(filepath.Join(n.Outbox(f.Recipient), f.Name), f.Size, f.SHA256) != nil, err
+	return f.SHA256 != "" && n.intact(f) != nil, nil
 }
 
 // Cancel gives up a file that the bureau refused as a whole, that could not

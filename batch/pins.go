@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -30,10 +27,10 @@ import (
 // No card gets two PINs. A module makes another PIN each time it is asked, and
 // neither PIN nor block may be stored. So the plan of a PIN file fixes all but
 // the PINs, and its digest leaves them out; they are made while the sealed bytes
-// are written. Until the ledger says WRITTEN these lie under a name that nobody
-// fetches ([unsettled]), and a crash discards them: no PIN had left, the next run
-// makes others. WRITTEN keeps the digest of the whole text and freezes the bytes
-// as it does those of every file.
+// are written. Until the ledger says WRITTEN these lie, as those of every file,
+// under a name that nobody fetches (outbox.go), and a crash discards them: no PIN
+// had left, the next run makes others. WRITTEN keeps the digest of the whole text
+// and freezes the bytes.
 
 // errNoPINs keeps what an earlier configuration began.
 var errNoPINs = errors.New("pins.backend is none, while new PINs were promised; put payshield back until they are delivered")
@@ -41,9 +38,6 @@ var errNoPINs = errors.New("pins.backend is none, while new PINs were promised; 
 // errPINs is wrapped by what keeps PINs from being made. The file waits; the
 // cards, which are in files of their own, go out.
 var errPINs = errors.New("the PINs could not be made")
-
-// unsettled ends the name of a PIN file until the ledger has frozen it.
-const unsettled = ".part"
 
 // Names of the PIN keys in the client of the modules. No card key's has a point.
 const (
@@ -165,36 +159,6 @@ func (n *Night) samePINKeys(f ledger.BureauFile, h head) error {
 	case !strings.EqualFold(h.PINs.PVKCheck, p.PVKCheck):
 		return fmt.Errorf("the plan of %s names the PIN verification key with the check value %s, which is not the configured one; put it back until the file is written", f.Name, h.PINs.PVKCheck)
 	}
-	return nil
-}
-
-// placePINFiles gives PIN files that a crash left frozen under their first name their own.
-func (n *Night) placePINFiles(ctx context.Context) error {
-	files, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{States: []ledger.BureauFileState{ledger.Written}, Brief: true})
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		if f.Recipient != config.PINRecipient {
-			continue
-		}
-		if err := n.placePINFile(f); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// placePINFile gives a frozen PIN file its name, if it does not have it.
-func (n *Night) placePINFile(f ledger.BureauFile) error {
-	place := filepath.Join(n.Outbox(f.Recipient), f.Name)
-	if _, err := os.Lstat(place + unsettled); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err := n.Files.Rename(place+unsettled, place); err != nil {
-		return fmt.Errorf("put %s in its place: %w", f.Name, err)
-	}
-	n.at("write/placed")
 	return nil
 }
 

@@ -31,7 +31,7 @@ func TestThePINFileKilledAtEachPoint(t *testing.T) {
 		frozen bool // the PINs must be those that were there when it died
 	}{
 		{"write/plan", last, false}, {"write/planned", last, false}, {"write/bytes", last, false}, {"write/sealed", last, false}, {"write/written", last, false},
-		{"write/frozen", 0, true}, {"write/placed", 0, true}, {"send/SENT", last, true}, {"sent/SENT", last, true}, {"reconcile/reports", 0, true},
+		{"write/frozen", last, true}, {"write/placed", last, true}, {"send/SENT", last, true}, {"sent/SENT", last, true}, {"reconcile/reports", 0, true},
 	} {
 		t.Run(c.point, func(t *testing.T) {
 			b := newBench(t)

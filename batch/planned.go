@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"reemboss/batch/config"
 	"reemboss/batch/ledger"
@@ -32,28 +31,26 @@ func neverWritten(f ledger.BureauFile) bool {
 	return f.State == ledger.Planned && f.LastError != ""
 }
 
-// clearUnwritten removes what a crash left under the name of a planned file
-// that is to be cancelled. Where the outbox is the delivery, its recipient may
-// have fetched it: then a person finds out first, or a card may be made twice.
+// clearUnwritten removes what a crash left of a planned file that is to be
+// cancelled. Nobody fetched that: it has its own name only when it is WRITTEN.
+// What has that name all the same an earlier version left, or a night that the
+// ledger does not know; where the outbox is the delivery, its recipient may have
+// fetched it: then a person finds out first, or a card may be made twice.
 func (n *Night) clearUnwritten(f ledger.BureauFile) error {
 	if f.State != ledger.Planned {
 		return nil
 	}
-	path := filepath.Join(n.Outbox(f.Recipient), f.Name)
-	if f.Recipient == config.PINRecipient { // nobody fetches it before the ledger has frozen it
-		return n.Files.Remove(path + unsettled)
-	}
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	if r, err := n.recipient(f.Recipient); err != nil || r.Delivery.Method == config.Folder {
+	if r, err := n.recipient(f.Recipient); !n.gone(f) && (err != nil || r.Delivery.Method == config.Folder) {
 		return setup("outbox/%s/%s is there, left by a run that died, and %s may have fetched it from there: ask; if it did not, remove the file and cancel again", f.Recipient, f.Name, f.Recipient)
 	}
-	if err := n.Files.Remove(path); err != nil {
-		return err
+	for _, path := range []string{n.sealed(f) + unsettled, n.sealed(f)} {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := n.Files.Remove(path); err != nil {
+			return err
+		}
+		n.at("cancel/cleared")
 	}
-	n.at("cancel/cleared")
 	return nil
 }

@@ -298,7 +298,7 @@ type flipping struct {
 }
 
 func (d *flipping) Rename(from, to string) error {
-	if err := d.Disk.Rename(from, to); err != nil || d.done || !strings.HasSuffix(to, ".pgp") {
+	if err := d.Disk.Rename(from, to); err != nil || d.done || !strings.HasSuffix(to, ".pgp"+unsettled) {
 		return err
 	}
 	d.done = true

@@ -2,13 +2,8 @@ package batch
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 
-	"reemboss/batch/config"
 	"reemboss/batch/ledger"
 )
 
@@ -28,26 +23,30 @@ func (n *Night) release(ctx context.Context) (int64, error) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		if f.State == ledger.Renaming || n.gone(f) && n.fetches(f.Recipient) { // only a look at what became of it is left to do
+		looks, err := n.onlyLooks(ctx, f)
+		if err != nil {
+			return 0, err
+		}
+		if looks {
 			continue
 		}
-		if err := frozen(filepath.Join(n.Outbox(f.Recipient), f.Name), f.Size, f.SHA256); err != nil {
+		if err := frozen(n.sealed(f), f.Size, f.SHA256); err != nil {
 			n.keepBack(f, fmt.Sprintf("the frozen file outbox/%s/%s is missing or changed (%v); put the very same bytes back, they are never made again. Where they are lost, reemboss cancel puts the cards of a file that was never sent into the next one", f.Recipient, f.Name, plain(err)))
 		}
 	}
 	return int64(len(files)), nil
 }
 
-// gone says that nothing has the name of a frozen file in the outbox.
-func (n *Night) gone(f ledger.BureauFile) bool {
-	_, err := os.Lstat(filepath.Join(n.Outbox(f.Recipient), f.Name))
-	return errors.Is(err, fs.ErrNotExist)
-}
-
-// fetches says that a recipient takes its files out of the outbox itself.
-func (n *Night) fetches(recipient string) bool {
-	r, err := n.recipient(recipient)
-	return err == nil && r.Delivery.Method == config.Folder
+// onlyLooks says that of a file which may have arrived only a look at what became of it is left to do: no bytes are needed.
+func (n *Night) onlyLooks(ctx context.Context, f ledger.BureauFile) (bool, error) {
+	if f.State == ledger.Renaming {
+		return true, nil
+	}
+	if err := n.keepLeaving(ctx, f); err != nil {
+		return false, err
+	}
+	fetched, err := n.mayBeFetched(ctx, f)
+	return fetched && (n.gone(f) || !n.fetches(f.Recipient)), err
 }
 
 // keepBack marks a file that may not be sent in this run, and why.

@@ -347,6 +347,27 @@ func TestAnUndecidedRepetitionWithoutItsBytesIsNotCancelled(t *testing.T) {
 	}
 }
 
+// The temporary name is another one by the next night: the file still gets its final one, and is not taken for taken away.
+func TestARenameIsDoneUnderTheTemporaryNameThatTheFileHas(t *testing.T) {
+	for _, change := range [][2]string{{"temp_suffix: .part ", "temp_suffix: .tmp "}, {`temp_dir: "" `, "temp_dir: returns "}} {
+		b := newBench(t)
+		b.silent()
+		b.configure("taken_away: false", "taken_away: true")
+		b.cards("1 C1 NORMAL 411111000000001 00")
+		b.drop("a.csv", "card_id\n1\n")
+		if !b.runKilledAt("sent/RENAMING", 0) {
+			t.Fatal("the point was never passed")
+		}
+		b.configure(change[:]...)
+		r := b.run()
+		s := b.order(1)
+		at := filepath.Join(b.Simulator("alpha"), "incoming", s.FileName)
+		if r.Exit != 0 || s.State != ledger.SentO || !fileThere(at) || fileThere(at+".part") {
+			t.Errorf("%s: exit %d, %s", change[1], r.Exit, s.State)
+		}
+	}
+}
+
 // Names that are not there prove nothing where the configuration has got another folder since the rename was asked for.
 func TestARenameIsLookedForWhereItWasAsked(t *testing.T) {
 	b := newBench(t)

@@ -146,6 +146,11 @@ func (n *Night) sendOne(ctx context.Context, f ledger.BureauFile, sessions map[s
 	if recipient.Delivery.Method == config.Folder {
 		return j.folder(ctx, last)
 	}
+	if fetched, err := n.mayBeFetched(ctx, f); err != nil {
+		return f.State, err
+	} else if fetched && f.State != ledger.Renaming {
+		return j.undecided(ctx, j.unknown(fmt.Sprintf("it lay in outbox/%s/ under its name while %s fetched its files there, and since then the configuration has another method; nobody can know whether it was fetched", f.Recipient, f.Recipient)))
+	}
 	s := sessions[f.Recipient]
 	if s == nil {
 		settings, err := n.settings(f.Recipient, recipient.Delivery)
@@ -251,28 +256,45 @@ func (j *journal) Record(ctx context.Context, to bureau.State, ev bureau.Evidenc
 }
 
 // folder delivers by leaving the frozen file in the outbox, where its recipient fetches it. One that is gone before it is
-// SENT may have been fetched, or removed: nobody knows.
+// SENT may have been fetched, or removed, and one whose rename was asked for while the recipient was sent its files may be
+// there: nobody knows.
 func (j *journal) folder(ctx context.Context, last ledger.BureauFileState) (ledger.BureauFileState, error) {
-	ev := bureau.Evidence{Size: j.f.Size, Name: j.f.Name, SHA256: j.f.SHA256, At: j.n.Now()}
-	to, lost := bureau.Sent, error(nil)
+	if j.state == ledger.Renaming {
+		return j.undecided(ctx, j.unknown("a rename was asked for at its server, and since then the configuration has method: folder; nobody can know whether that happened"))
+	}
 	if j.n.gone(j.f) {
-		to, lost = bureau.Undecided, &bureau.Error{Class: bureau.BureauLasting, Op: "deliver " + j.f.Name,
-			What: fmt.Sprintf("it is gone from outbox/%s/, and nobody can know whether %s fetched it there", j.f.Recipient, j.f.Recipient),
-			Do:   "ask, then say reemboss resolve " + j.f.Name + " --delivered, or cancel it with reemboss cancel", Err: bureau.ErrUndecided}
+		gone := j.unknown(fmt.Sprintf("it is gone from outbox/%s/, and nobody can know whether %s fetched it there", j.f.Recipient, j.f.Recipient))
 		if last == ledger.Sent || last == ledger.Refused {
-			return j.state, lost // nothing new was left for it
+			return j.state, gone // nothing new was left for it
 		}
-	} else {
-		ev.Seen = "frozen file left in the outbox for its recipient"
+		return j.undecided(ctx, gone)
 	}
-	trouble := ""
-	if lost != nil {
-		trouble = lost.Error()
+	ev := j.here()
+	ev.Seen = "frozen file left in the outbox for its recipient"
+	err := j.Record(ctx, bureau.Sent, ev, "")
+	return j.state, err
+}
+
+// unknown is the error of a file of which nobody can know whether its recipient has it, and that is not looked for.
+func (j *journal) unknown(what string) *bureau.Error {
+	do := "ask, then say reemboss resolve " + j.f.Name + " --delivered or --resend"
+	if j.n.gone(j.f) {
+		do = "ask, then say reemboss resolve " + j.f.Name + " --delivered, or cancel it with reemboss cancel"
 	}
-	if err := j.Record(ctx, to, ev, trouble); err != nil {
+	return &bureau.Error{Class: bureau.BureauLasting, Op: "deliver " + j.f.Name, What: what, Do: do, Err: bureau.ErrUndecided}
+}
+
+// undecided records why nobody can know.
+func (j *journal) undecided(ctx context.Context, why *bureau.Error) (ledger.BureauFileState, error) {
+	if err := j.Record(ctx, bureau.Undecided, j.here(), why.Error()); err != nil {
 		return j.state, err
 	}
-	return j.state, lost
+	return j.state, why
+}
+
+// here is what is known of the file on this side.
+func (j *journal) here() bureau.Evidence {
+	return bureau.Evidence{Size: j.f.Size, Name: j.f.Name, SHA256: j.f.SHA256, At: j.n.Now()}
 }
 
 // simulator gives the running simulated bureau, starting it when it is first needed.

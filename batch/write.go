@@ -44,12 +44,13 @@ type head struct {
 // The plan (number, name, time, layout, keys, the orders in their order and a
 // keyed digest of the clear text) is committed before the first byte; the
 // clear text exists only between the ledger and the PGP writer. A file that a
-// crash left without its state WRITTEN is discarded and made again.
+// crash left without its state WRITTEN is discarded and made again; it had not
+// got its name yet, so nobody has it.
 func (n *Night) write(ctx context.Context) (int64, error) {
 	if err := n.marks.raise(ctx, n.Ledger); err != nil {
 		return 0, err
 	}
-	if err := n.placePINFiles(ctx); err != nil {
+	if err := n.giveNames(ctx); err != nil {
 		return 0, err
 	}
 	planned, err := n.Ledger.BureauFiles(ctx, ledger.FileQuery{States: []ledger.BureauFileState{ledger.Planned}})
@@ -405,7 +406,8 @@ func (n *Night) complete(ctx context.Context, batch []issue.Item) ([]layout.Reco
 	return records, nil
 }
 
-// finish writes the file of a plan: sealed bytes into the outbox, whole or not at all, looked at again from the disk, then WRITTEN.
+// finish writes the file of a plan: sealed bytes into the outbox, whole or not at all, looked at again from the disk, then WRITTEN,
+// then their own name. Killed before WRITTEN, the next run makes them anew; nobody had them. Killed after, it gives them their name.
 // A plan that cannot be met as things are stays PLANNED with its reason, which is no error; see [Night.unwritten].
 func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 	var h head
@@ -420,13 +422,12 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 	if signer == nil {
 		return n.unwritten(ctx, f, fmt.Sprintf("its plan names our signing key %s, which is neither the configured one nor a former one that may still sign; put it into keys.former until the file is written", f.SigningKey))
 	}
-	path := filepath.Join(n.Outbox(f.Recipient), f.Name)
 	if f.Recipient == config.PINRecipient {
 		if err := n.samePINKeys(f, h); err != nil {
 			return n.unwritten(ctx, f, err.Error())
 		}
-		path += unsettled
 	}
+	path := n.sealed(f) + unsettled
 	if err := n.Files.MkdirAll(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("make the outbox: %w", err)
 	}
@@ -463,17 +464,17 @@ func (n *Night) finish(ctx context.Context, f ledger.BureauFile) error {
 		return fmt.Errorf("write %s: %w", f.Name, err)
 	}
 	change := ledger.FileChange{FileID: f.ID, From: []ledger.BureauFileState{ledger.Planned}, To: ledger.Written,
-		At: n.Now(), RunID: n.run.ID, Size: size, SHA256: sum,
+		At: n.Now(), RunID: n.run.ID, Size: size, SHA256: sum, Evidence: n.leaves(f.Recipient),
 		Entry: n.audit("file.written", f.Name, fmt.Sprintf("%d bytes sealed, SHA-256 %s", size, sum))}
 	if text.whole != nil {
 		change.PlainDigest = hex.EncodeToString(text.whole.Sum(nil))
 	}
 	n.at("write/written")
-	if err := n.Ledger.ChangeFile(ctx, change); err != nil || text.whole == nil {
+	if err := n.Ledger.ChangeFile(ctx, change); err != nil {
 		return err
 	}
 	n.at("write/frozen")
-	return n.placePINFile(f)
+	return n.giveName(ctx, f)
 }
 
 // seal puts what fill writes into one PGP message to the recipient (and the escrow key), signed by us.

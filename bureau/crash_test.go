@@ -165,6 +165,7 @@ func (m meeting) test(t *testing.T, side *farSide, session *Session) {
 	m.temporary.put(t, side, name+".part", f)
 	before := side.onDisk(t, name)
 
+	f.Asked = side.asked(name)
 	h := newHistory(t, m.from)
 	state, err := session.Deliver(t.Context(), f, m.from, false, h)
 	if state != h.state {

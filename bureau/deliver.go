@@ -252,16 +252,19 @@ func (d *delivery) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	switch judge(d.answer, final, temporary, d.session.settings.TakenAway) {
-	case delivered, deliveredTwice:
-		return d.recordSent(ctx, final, d.seenThere())
-	case takenAway:
+	found := judge(d.answer, final, temporary, d.session.settings.TakenAway)
+	if found == takenAway {
 		if err := d.lookedInPlace(); err != nil {
 			return err
 		}
-		if asked := d.file.Asked; d.answer == replyLost && asked != nil && (asked.Host != d.session.settings.address() || asked.Name != d.final()) {
-			return d.stay(ctx, fmt.Sprintf("it was asked to become %s at %s, and since then the configuration has another place, where it cannot be", asked.Name, asked.Host))
-		}
+	}
+	if why := d.misplaced(found); why != "" {
+		return d.stay(ctx, why)
+	}
+	switch found {
+	case delivered, deliveredTwice:
+		return d.recordSent(ctx, final, d.seenThere())
+	case takenAway:
 		return d.recordSent(ctx, absent, d.seenGone())
 	case renameAgain:
 		return d.rename()
@@ -271,6 +274,25 @@ func (d *delivery) settle(ctx context.Context) error {
 		return d.back(ctx, d.nameTaken())
 	}
 	return d.stay(ctx, fmt.Sprintf("%s, %s", describe(d.final(), final), describe(d.temporary(), temporary)))
+}
+
+// misplaced says why what is seen here tells nothing of the rename that an earlier process asked for: that was elsewhere. ""
+// where it tells. That both names are gone tells only where the temporary one is on record and is the one that is configured.
+func (d *delivery) misplaced(found verdict) string {
+	asked, settings := d.file.Asked, d.session.settings
+	switch {
+	case d.answer != replyLost: // it was asked for here, in this attempt
+		return ""
+	case asked != nil && (asked.Host != settings.address() || asked.Name != d.final() || asked.User != "" && asked.User != settings.User):
+		return fmt.Sprintf("it was asked to become %s at %s, and since then the configuration has another place or login, where it cannot be", asked.Name, asked.Host)
+	case found != takenAway:
+		return ""
+	case asked == nil || asked.Temporary == "":
+		return "both names are gone, and the temporary name that it had when it was asked to become " + d.final() + " is not on record"
+	case asked.Temporary != d.configuredTemporary():
+		return fmt.Sprintf("neither %s nor %s is there, and since the rename was asked for the configuration has another temporary name", d.final(), asked.Temporary)
+	}
+	return ""
 }
 
 // lookedInPlace: that names are gone says something only where their folders are there.
@@ -366,16 +388,33 @@ func (d *delivery) record(ctx context.Context, to State, ev Evidence, errText st
 	if ev.Hash == "" {
 		ev.Hash = HashNone
 	}
+	if to == Renaming {
+		ev.Temporary, ev.User = d.temporary(), settings.User
+	}
 	if err := d.journal.Record(context.WithoutCancel(ctx), to, ev, errText); err != nil {
 		return &Error{Class: Ours, Op: "deliver " + d.file.RemoteName, What: "the step " + string(to) + " could not be recorded",
 			Do: "the next run continues from what the ledger has", Err: err}
 	}
 	d.state = to
+	if to == Renaming {
+		d.file.Asked = &ev
+	}
 	return nil
 }
 
-func (d *delivery) final() string     { return d.session.settings.finalPath(d.file.RemoteName) }
-func (d *delivery) temporary() string { return d.session.settings.temporaryPath(d.file.RemoteName) }
+func (d *delivery) final() string { return d.session.settings.finalPath(d.file.RemoteName) }
+
+// temporary is where the bytes lie until the rename; once that was asked for, where they lay then, whatever is configured since.
+func (d *delivery) temporary() string {
+	if d.state == Renaming && d.file.Asked != nil && d.file.Asked.Temporary != "" {
+		return d.file.Asked.Temporary
+	}
+	return d.configuredTemporary()
+}
+
+func (d *delivery) configuredTemporary() string {
+	return d.session.settings.temporaryPath(d.file.RemoteName)
+}
 
 func (d *delivery) nameTaken() error {
 	return &Error{Class: BureauLasting, Op: "deliver " + d.file.RemoteName, Host: d.session.settings.address(),

@@ -2,6 +2,7 @@ package bureau
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -79,18 +80,71 @@ func TestNothingIsTakenAwayFromWhereItNeverWas(t *testing.T) {
 	side.settings.TakenAway = true
 	f := outboxFile(t, fileName, 5000)
 	for name, asked := range map[string]*Evidence{
-		"another folder": {Host: side.settings.address(), Name: "in/" + fileName},
-		"another host":   {Host: "old.example:22", Name: side.settings.finalPath(fileName)},
+		"another folder":           {Host: side.settings.address(), Name: "in/" + fileName},
+		"another host":             {Host: "old.example:22", Name: side.settings.finalPath(fileName)},
+		"another login":            {User: "old"},
+		"another temporary name":   {Temporary: side.settings.finalPath(fileName) + ".tmp"},
+		"another temporary folder": {Temporary: "tmp/" + fileName + ".part"},
+		"before it was recorded":   nil,
 	} {
 		f.Asked = asked
+		if asked != nil { // all else is as it was
+			was := side.asked(fileName)
+			asked.Host, asked.Name = cmp.Or(asked.Host, was.Host), cmp.Or(asked.Name, was.Name)
+			asked.User, asked.Temporary = cmp.Or(asked.User, was.User), cmp.Or(asked.Temporary, was.Temporary)
+		}
 		state, err := deliver(t, side, f, Renaming, false, newHistory(t, Renaming))
 		wantClass(t, err, BureauLasting, ErrUndecided)
 		if state != Undecided {
 			t.Errorf("%s: %s", name, state)
 		}
 	}
-	f.Asked = &Evidence{Host: side.settings.address(), Name: side.settings.finalPath(fileName)}
+	f.Asked = side.asked(fileName)
 	mustDeliver(t, side, f, Renaming, false, newHistory(t, Renaming))
+}
+
+// A rename that did not happen is asked for again under the temporary name that the file has, whatever suffix or folder is configured since.
+func TestARenameIsAskedForAgainUnderTheNameThatTheFileHas(t *testing.T) {
+	side, _ := startSimulator(t, Faults{})
+	f := outboxFile(t, fileName, 5000)
+	f.Asked = side.asked(fileName)
+	side.put(t, fileName+".part", readAll(t, f.LocalPath))
+	side.settings.TakenAway, side.settings.TempSuffix = true, ".tmp"
+	h := newHistory(t, Renaming)
+	mustDeliver(t, side, f, Renaming, false, h)
+	side.holds(t, fileName, f)
+	side.lacks(t, fileName+".part")
+	if h.last.Seen != SeenRenamed {
+		t.Errorf("seen: %s", h.last.Seen)
+	}
+}
+
+// What another login, another host or another folder shows under the names is not that of which the rename was asked.
+func TestWhatStandsElsewhereTellsNothingOfARename(t *testing.T) {
+	side, _ := startSimulator(t, Faults{})
+	for _, change := range []func(*Evidence){
+		func(asked *Evidence) { asked.User = "old" }, func(asked *Evidence) { asked.Host = "old.example:22" }, func(asked *Evidence) { asked.Name = "in/" + fileName },
+	} {
+		f := outboxFile(t, fileName, 5000)
+		f.Asked = side.asked(fileName)
+		change(f.Asked)
+		for _, name := range []string{fileName + ".part", fileName} {
+			side.put(t, name, readAll(t, f.LocalPath))
+			state, err := deliver(t, side, f, Renaming, false, newHistory(t, Renaming))
+			if wantClass(t, err, BureauLasting, ErrUndecided); state != Undecided {
+				t.Errorf("%s there, %+v: %s", name, f.Asked, state)
+			}
+			if err := os.Remove(filepath.Join(side.incoming, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// asked is the record of a rename as these settings ask for it.
+func (s *farSide) asked(name string) *Evidence {
+	final := s.settings.finalPath(name)
+	return &Evidence{Host: s.settings.address(), User: s.settings.User, Name: final, Temporary: final + ".part"}
 }
 
 func TestNothingIsTakenAwayFromAFolderThatIsNotThere(t *testing.T) {

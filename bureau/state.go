@@ -60,16 +60,19 @@ const (
 
 // Evidence is what is known of the file at a step. The ledger keeps it.
 type Evidence struct {
-	Name    string    `json:"name"`               // final name with its folder
-	Size    int64     `json:"size"`               // bytes; from UPLOADED on as seen at the server
-	SHA256  string    `json:"sha256"`             // of our bytes
-	Hash    HashKind  `json:"hash"`               // whether the server's bytes were compared too
-	At      time.Time `json:"at"`                 // our clock
-	Host    string    `json:"host"`               // host:port as configured
-	HostKey string    `json:"host_key,omitempty"` // fingerprint, SHA256:…; "" before the server was met
-	Seen    Seen      `json:"seen,omitempty"`     // from SENT on
-	Left    string    `json:"left,omitempty"`     // a temporary name of ours that the server did not let us remove
-	Attempt int       `json:"attempt"`            // from 1
+	Name   string    `json:"name"`           // final name with its folder
+	Size   int64     `json:"size"`           // bytes; from UPLOADED on as seen at the server
+	SHA256 string    `json:"sha256"`         // of our bytes
+	Hash   HashKind  `json:"hash"`           // whether the server's bytes were compared too
+	At     time.Time `json:"at"`             // our clock
+	Host   string    `json:"host"`           // host:port as configured
+	User   string    `json:"user,omitempty"` // of the login, at RENAMING
+	// Temporary is the name, with its folder, that was asked to become Name; at RENAMING. "" in what earlier versions recorded.
+	Temporary string `json:"temporary,omitempty"`
+	HostKey   string `json:"host_key,omitempty"` // fingerprint, SHA256:…; "" before the server was met
+	Seen      Seen   `json:"seen,omitempty"`     // from SENT on
+	Left      string `json:"left,omitempty"`     // a temporary name of ours that the server did not let us remove
+	Attempt   int    `json:"attempt"`            // from 1
 }
 
 // Journal keeps the steps of one delivery; the ledger implements it.
@@ -87,6 +90,7 @@ type File struct {
 	RemoteName string // final name, without a folder
 	Size       int64  // bytes
 	SHA256     string // hex, of the bytes
-	// Asked is where an earlier process asked for the rename (host and final name, [Evidence]); nil where that is not known.
+	// Asked is what was recorded when an earlier process asked for the rename; nil where that is not known. From RENAMING on
+	// it is held against the settings: a place, a login or a temporary name that is another one since tells nothing.
 	Asked *Evidence
 }
