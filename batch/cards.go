@@ -67,7 +67,7 @@ func (n *Night) importExtract(ctx context.Context, f ledger.RequestFile) (Import
 			return ImportSummary{}, err
 		}
 		f.Final = n.Relative(place)
-		if err := n.Ledger.UpdateFile(ctx, f, nil, nil); err != nil {
+		if err := n.keepFile(ctx, f, nil, nil); err != nil {
 			return ImportSummary{}, err
 		}
 	}
@@ -79,7 +79,7 @@ func (n *Night) importExtract(ctx context.Context, f ledger.RequestFile) (Import
 	var broken *extract.FileError
 	if errors.As(err, &broken) {
 		// An extract holds card numbers: refused, it is kept sealed.
-		s.Code, s.Detail = rules.Code(broken.Code), broken.Error()
+		s.Code, s.Detail = rules.Code(broken.Code), maskAll(n.safe(broken.Error()))
 		f.HoldsPAN, f.Final = !sealed, ""
 		return s, n.refuseFile(ctx, f, s.Code, s.Detail, rules.Refused)
 	}
@@ -87,7 +87,7 @@ func (n *Night) importExtract(ctx context.Context, f ledger.RequestFile) (Import
 		return s, fmt.Errorf("import %s: %w", printable(f.Name), err)
 	}
 	f.Rows, f.Notes = s.Rows, []string{s.String()}
-	if err := n.Ledger.UpdateFile(ctx, f, nil, nil); err != nil {
+	if err := n.keepFile(ctx, f, nil, nil); err != nil {
 		return s, err
 	}
 	n.at("cards/imported")
@@ -113,7 +113,7 @@ func (n *Night) imported(ctx context.Context, f ledger.RequestFile) error {
 		return fmt.Errorf("the extract %s is neither in %s nor in %s; somebody took it away", printable(f.Name), f.Intake, f.Final)
 	}
 	f.State = ledger.Answered
-	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("cards.imported", printable(f.Name), strings.Join(f.Notes, "; ")))
+	return n.keepFile(ctx, f, nil, n.audit("cards.imported", printable(f.Name), strings.Join(f.Notes, "; ")))
 }
 
 // ImportCards imports an extract that lies anywhere. The file stays where it is, the answers go to done/<date>/.
@@ -131,7 +131,7 @@ func (n *Night) ImportCards(ctx context.Context, path string) (ImportSummary, er
 	s, err := n.importFrom(ctx, path, name, place, sealed)
 	var broken *extract.FileError
 	if errors.As(err, &broken) {
-		s.Code, s.Detail = rules.Code(broken.Code), broken.Error()
+		s.Code, s.Detail = rules.Code(broken.Code), maskAll(n.safe(broken.Error()))
 		return s, nil
 	}
 	if err != nil {

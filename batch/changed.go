@@ -66,10 +66,10 @@ func (a *answeredRows) goesOn(rows int64) bool { return a.same && rows >= int64(
 func (n *Night) refuseChanged(ctx context.Context, f ledger.RequestFile, rows int) error {
 	f.State, f.Code, f.Rows = ledger.DecidedF, "file_unreadable", int64(rows)
 	f.Detail = fmt.Sprintf("It was changed after its %d rows were decided. They stand as they were decided, by row and card id in its result; nothing of what it says now was done.", rows)
-	n.needs = append(n.needs, report.Need{What: printable(f.Name) + " was changed after its rows were decided",
+	n.need(report.Need{What: printable(f.Name) + " was changed after its rows were decided",
 		Why: f.Detail + " Compare it with its result, and send what is missing in a file with a new name."})
 	n.Log.Warn().Str("run", n.run.ID).Str("file", printable(f.Name)).Str("code", string(f.Code)).Msg(f.Detail)
-	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.refused", printable(f.Name), "changed after its rows were decided"))
+	return n.keepFile(ctx, f, nil, n.audit("file.refused", printable(f.Name), "changed after its rows were decided"))
 }
 
 // changedSince says that an error of reading a file again means that it changed since it was checked: then it was whole.

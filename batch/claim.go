@@ -36,7 +36,7 @@ func (n *Night) claimed(ctx context.Context) error {
 				return err
 			}
 			f.State = ledger.Claimed
-			if err := n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.taken", printable(f.Name), "")); err != nil {
+			if err := n.keepFile(ctx, f, nil, n.audit("file.taken", printable(f.Name), "")); err != nil {
 				return err
 			}
 		case errors.Is(err, fs.ErrNotExist):
@@ -196,7 +196,7 @@ func (n *Night) claim(ctx context.Context, c candidate, number int) error {
 		return err
 	}
 	f.State = ledger.Claimed
-	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.taken", printable(f.Name), ""))
+	return n.keepFile(ctx, f, nil, n.audit("file.taken", printable(f.Name), ""))
 }
 
 // giveBack puts what was swapped for a link or a device between the look and the claim back into the inbox, where it is

@@ -53,7 +53,7 @@ func (n *Night) watchClock(earlier time.Time) {
 	}
 	n.setBack = true
 	n.Log.Error().Str("run", n.run.ID).Dur("back", back).Msg("the clock was set back")
-	n.needs = append(n.needs, report.Need{What: "this machine's clock was set back by " + back.Round(time.Second).String(),
+	n.need(report.Need{What: "this machine's clock was set back by " + back.Round(time.Second).String(),
 		Why: fmt.Sprintf("It showed %s before and %s after. Numbers, names and answers do not depend on it; the dates of this run do (expiries of new cards, expected deliveries, names of folders). Find out why it was wrong, and look at the expiries if a month ended in between.", moment(n.latest), moment(now))})
 }
 

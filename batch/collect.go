@@ -98,8 +98,8 @@ func (n *Night) returnsTrouble(ctx context.Context, name, undone string, err err
 	if err == nil || ctx.Err() != nil || !errors.As(err, &theirs) {
 		return err
 	}
-	n.Log.Error().Str("run", n.run.ID).Str("bureau", name).Str("class", theirs.Class.String()).Msg(theirs.Error())
-	n.needs = append(n.needs, report.Need{What: "the return files of " + name + " could not be " + undone, Why: theirs.Error(), Command: wayOut(name, err)})
+	n.Log.Error().Str("run", n.run.ID).Str("bureau", name).Str("class", theirs.Class.String()).Msg(n.safe(theirs.Error()))
+	n.need(report.Need{What: "the return files of " + name + " could not be " + undone, Why: theirs.Error(), Command: wayOut(name, err)})
 	return nil
 }
 
@@ -127,7 +127,7 @@ func (n *Night) fetchReturns(ctx context.Context, name string, folder returnsFol
 			continue
 		}
 		if f.Odd {
-			n.needs = append(n.needs, report.Need{What: fmt.Sprintf("a file of %s has a name that cannot be used: %s", name, printable(shown)),
+			n.need(report.Need{What: fmt.Sprintf("a file of %s has a name that cannot be used: %s", name, printable(shown)),
 				Why: "It is not UTF-8, or has control characters or a slash in it, and would not be the same name in a folder, a log and a report. It is left at the bureau and nothing of it was done; have it sent again under a plain name."})
 			continue
 		}
@@ -159,15 +159,15 @@ func (n *Night) oneReturn(bureauName, undone, file string, err error) error {
 	if !errors.As(err, &theirs) || theirs.Class != bureau.BureauLasting {
 		return err
 	}
-	n.Log.Error().Str("run", n.run.ID).Str("bureau", bureauName).Str("class", theirs.Class.String()).Msg(theirs.Error())
-	n.needs = append(n.needs, report.Need{What: fmt.Sprintf("%s of %s could not be %s", printable(file), bureauName, undone), Why: theirs.Error(), Command: wayOut(bureauName, err)})
+	n.Log.Error().Str("run", n.run.ID).Str("bureau", bureauName).Str("class", theirs.Class.String()).Msg(n.safe(theirs.Error()))
+	n.need(report.Need{What: fmt.Sprintf("%s of %s could not be %s", printable(file), bureauName, undone), Why: theirs.Error(), Command: wayOut(bureauName, err)})
 	return nil
 }
 
 // fetchReturn holds one file: sealed bytes first, then the record of them.
 func (n *Night) fetchReturn(ctx context.Context, name string, folder returnsFolder, f bureau.RemoteFile, reader *returnReader) error {
 	if f.Size > n.Config.Intake.MaxFileSize {
-		n.needs = append(n.needs, report.Need{What: fmt.Sprintf("%s of %s is too large", printable(n.shownReturn(ctx, f.Name)), name),
+		n.need(report.Need{What: fmt.Sprintf("%s of %s is too large", printable(n.shownReturn(ctx, f.Name)), name),
 			Why: fmt.Sprintf("It has %d bytes and at most %d are taken (intake.max_file_size); it is left at the bureau.", f.Size, n.Config.Intake.MaxFileSize), Command: "reemboss config check"})
 		return nil
 	}
@@ -201,7 +201,7 @@ func (n *Night) fetchReturn(ctx context.Context, name string, folder returnsFold
 	case trouble != nil && trouble.unfinished:
 		return n.leave(file, trouble.detail)
 	case trouble != nil:
-		file.Code, file.Detail = trouble.code, trouble.detail
+		file.Code, file.Detail = trouble.code, n.safe(trouble.detail)
 	}
 	id, err := n.Ledger.AddReturn(ctx, file)
 	if err != nil {
@@ -240,7 +240,7 @@ func (n *Night) cameBefore(ctx context.Context, file *ledger.ReturnFile) (same l
 // leave gives up a file that is still being written, or was cut short; one that stays so for a day is told to a person.
 func (n *Night) leave(file ledger.ReturnFile, why string) error {
 	if n.Now().Sub(file.ModTime) >= 24*time.Hour {
-		n.needs = append(n.needs, report.Need{What: fmt.Sprintf("%s of %s has had no trailer for a day", printable(file.Name), file.Bureau),
+		n.need(report.Need{What: fmt.Sprintf("%s of %s has had no trailer for a day", printable(file.Name), file.Bureau),
 			Why: why + " It is left at the bureau and nothing of it was done; ask the bureau to send it whole."})
 	} else {
 		n.note("%s of %s is left at the bureau for the next run: %s", printable(file.Name), file.Bureau, why)

@@ -165,7 +165,7 @@ func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error)
 		return items, err
 	}
 	f.State = ledger.DecidedF
-	return items, n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.decided", printable(f.Name), fmt.Sprintf("%d rows", f.Rows)))
+	return items, n.keepFile(ctx, f, nil, n.audit("file.decided", printable(f.Name), fmt.Sprintf("%d rows", f.Rows)))
 }
 
 // grown puts a file back to be checked whole: its sender went on writing after
@@ -173,7 +173,7 @@ func (d *decider) file(ctx context.Context, f ledger.RequestFile) (int64, error)
 func (n *Night) grown(ctx context.Context, f ledger.RequestFile) error {
 	n.note("%s was still being written after it was taken; the next run reads it again", printable(f.Name))
 	f.State, f.SHA256, f.Submitter, f.Signer, f.Final, f.Notes, f.Rows = ledger.Claimed, "", "", "", "", nil, 0
-	return n.Ledger.UpdateFile(ctx, f, nil, nil)
+	return n.keepFile(ctx, f, nil, nil)
 }
 
 func cloneRow(row *request.Row) *request.Row {

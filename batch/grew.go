@@ -44,6 +44,6 @@ func (n *Night) tellGrown(f ledger.RequestFile, place string) {
 	if err != nil || !info.Mode().IsRegular() || info.Size() <= f.Size || f.Extract || f.Code != "" || f.Approval != "" || f.Submitter != "" {
 		return
 	}
-	n.needs = append(n.needs, report.Need{What: fmt.Sprintf("%s grew after it was read: %d bytes more", f.Final, info.Size()-f.Size),
+	n.need(report.Need{What: fmt.Sprintf("%s grew after it was read: %d bytes more", f.Final, info.Size()-f.Size),
 		Why: fmt.Sprintf("Its sender paused for longer than intake.stable_for (%s) and then wrote on; nothing of that was read. Put the rest, under the same header, into a new file in inbox/. So that it does not happen again: write under another name and rename, or set intake.done_marker.", n.Config.Intake.StableFor)})
 }

@@ -136,7 +136,7 @@ func (n *Night) asApproved(ctx context.Context, h ledger.Hold) (bool, error) {
 		return err == nil, err
 	}
 	n.Log.Error().Str("run", n.run.ID).Str("hold", h.Name).Msg("not what was approved")
-	n.needs = append(n.needs, report.Need{What: h.Name + " is not written: its cards are not those that were approved",
+	n.need(report.Need{What: h.Name + " is not written: its cards are not those that were approved",
 		Why: "Somebody changed the ledger since. Nothing of it is made; find out who did, and put the ledger back from a copy.", Command: "reemboss audit verify"})
 	return false, nil
 }

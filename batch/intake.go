@@ -101,7 +101,7 @@ func maskedName(name string, mask func(string) string) string {
 }
 
 func (n *Night) noteOnce(format string, args ...any) {
-	sentence := fmt.Sprintf(format, args...)
+	sentence := n.safe(fmt.Sprintf(format, args...))
 	for _, s := range n.notes {
 		if s == sentence {
 			return
@@ -215,10 +215,6 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 		return err
 	}
 	f.Notes = file.Notes()
-	mask := n.masker(ctx)
-	for i, note := range f.Notes {
-		f.Notes[i] = mask(note) // they name sheets
-	}
 	f.HoldsPAN = scan.found
 	if !f.HoldsPAN {
 		// Title rows, other sheets, comments and document properties are no rows, yet they stay with the file.
@@ -231,7 +227,7 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 	if source.signed != nil {
 		detail += ", " + source.signed.String()
 	}
-	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.checked", printable(f.Name), detail))
+	return n.keepFile(ctx, f, nil, n.audit("file.checked", printable(f.Name), detail))
 }
 
 // sameContent finds an earlier file with the content of f of which a row was accepted; ledger.ErrNotFound.
@@ -275,12 +271,12 @@ func (n *Night) refuseFile(ctx context.Context, f ledger.RequestFile, code rules
 		return err
 	}
 	f.HoldsPAN = f.HoldsPAN || holds
-	detail = n.masker(ctx)(detail) // it may name a sheet
+	detail = n.safe(detail) // it may name a sheet
 	f.State, f.Code, f.Detail = ledger.DecidedF, code, detail
 	answer := &ledger.Answer{FileID: f.ID, RunID: n.run.ID, Outcome: outcome, Class: rules.Class(code), Code: code,
 		Codes: []rules.Code{code}, Message: detail}
 	n.Log.Warn().Str("run", n.run.ID).Str("file", printable(f.Name)).Str("code", string(code)).Msg(detail)
-	return n.Ledger.UpdateFile(ctx, f, answer, n.audit("file.refused", printable(f.Name), string(code)))
+	return n.keepFile(ctx, f, answer, n.audit("file.refused", printable(f.Name), string(code)))
 }
 
 func (n *Night) tooLarge(size int64) string {
@@ -313,8 +309,8 @@ func (n *Night) troubled(err error) error {
 	if !errors.As(err, &t) {
 		return err
 	}
-	n.Log.Error().Str("run", n.run.ID).Msg(t.Error())
-	n.needs = append(n.needs, report.Need{What: t.what, Why: t.why})
+	n.Log.Error().Str("run", n.run.ID).Msg(n.safe(t.Error()))
+	n.need(report.Need{What: t.what, Why: t.why})
 	return nil
 }
 

@@ -257,14 +257,14 @@ func (n *Night) progress(stage string, done, total int64) {
 
 // note keeps a sentence for the report and logs it.
 func (n *Night) note(format string, args ...any) {
-	sentence := fmt.Sprintf(format, args...)
+	sentence := n.safe(fmt.Sprintf(format, args...))
 	n.notes = append(n.notes, sentence)
 	n.Log.Warn().Str("run", n.run.ID).Msg(sentence)
 }
 
 // entry is an audit entry by this process.
 func (n *Night) entry(what, subject, detail string) ledger.AuditEntry {
-	return ledger.AuditEntry{At: n.Now(), Who: n.who, What: what, Subject: subject, Detail: detail}
+	return ledger.AuditEntry{At: n.Now(), Who: n.who, What: what, Subject: n.safe(subject), Detail: n.safe(detail)}
 }
 
 // sleep waits for d or until the context ends.

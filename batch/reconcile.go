@@ -100,7 +100,7 @@ func (n *Night) writeReports(ctx context.Context, runID string) (*report.Reconci
 
 // extra is what the reports need and the ledger cannot tell.
 func (n *Night) extra(ctx context.Context) (report.Extra, error) {
-	e := report.Extra{Bureaus: map[string]report.Bureau{}, Reasons: map[int]report.Reason{}, Notes: n.notes, Warnings: n.warnings}
+	e := report.Extra{Bureaus: map[string]report.Bureau{}, Reasons: map[int]report.Reason{}, Notes: n.notes, Warnings: n.warnings, Mask: n.safe}
 	for name, b := range n.Config.Bureaus {
 		waits := n.waiting[name]
 		if waits == "" && b.Hold {
@@ -178,7 +178,7 @@ func (n *Night) listen() {
 		}
 		for _, r := range sim.Received() {
 			if r.Err != nil {
-				n.needs = append(n.needs, report.Need{What: fmt.Sprintf("the simulated bureau %s could not use %s", name, r.Name), Why: r.Err.Error()})
+				n.need(report.Need{What: fmt.Sprintf("the simulated bureau %s could not use %s", name, r.Name), Why: r.Err.Error()})
 			}
 		}
 	}
@@ -228,7 +228,7 @@ func (n *Night) answerFile(ctx context.Context, f ledger.RequestFile) error {
 		if f.HoldsPAN {
 			f.Final += ".pgp"
 		}
-		if err := n.Ledger.UpdateFile(ctx, f, nil, nil); err != nil {
+		if err := n.keepFile(ctx, f, nil, nil); err != nil {
 			return err
 		}
 	}
@@ -247,7 +247,7 @@ func (n *Night) answerFile(ctx context.Context, f ledger.RequestFile) error {
 	}
 	n.at("answer/moved")
 	f.State = ledger.Answered
-	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.answered", printable(f.Name), f.Final))
+	return n.keepFile(ctx, f, nil, n.audit("file.answered", printable(f.Name), f.Final))
 }
 
 // stillSame says that a decided file is what was decided, and looks once more for card numbers in it: one may have

@@ -33,7 +33,7 @@ func (n *Night) rekey(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if err != nil {
-			n.needs = append(n.needs, report.Need{What: "card numbers could not be brought under the new keys", Why: err.Error() + ". Everything still opens under the former keys: keep them. The next run goes on.", Command: "reemboss run"})
+			n.need(report.Need{What: "card numbers could not be brought under the new keys", Why: err.Error() + ". Everything still opens under the former keys: keep them. The next run goes on.", Command: "reemboss run"})
 			return nil
 		}
 		n.at("rekey/pieced")
@@ -58,7 +58,7 @@ func (n *Night) tellRotation(p ledger.RekeyProgress) {
 	case p.Finished:
 		n.note("every card number is under the new keys (%d cards, %d orders were sealed anew); the former keys stay in the keyset until keys retire takes them out, because older copies of the ledger need them", p.Cards.Done, p.Orders.Done)
 	case p.Ended && p.Unreadable > 0:
-		n.needs = append(n.needs, report.Need{What: fmt.Sprintf("%d sealed card numbers do not open under any key", p.Unreadable),
+		n.need(report.Need{What: fmt.Sprintf("%d sealed card numbers do not open under any key", p.Unreadable),
 			Why: "They stay as they are; the rotation does not finish while they are there. Put the keyset back that has their key, or find what damaged the ledger.", Command: "reemboss run"})
 	default:
 		n.note("card numbers are being sealed anew: %d left; the next run goes on", p.Left())

@@ -378,18 +378,18 @@ func (r *retention) refused(d due, err error) {
 	if errors.As(err, &place) {
 		at = r.n.Relative(place.Path)
 	}
-	what := at + " is older than its retention and could not be deleted"
+	what := r.n.safe(at + " is older than its retention and could not be deleted")
 	for _, need := range r.n.needs {
 		if need.What == what { // a link on the way to many
 			return
 		}
 	}
-	r.n.Log.Error().Str("run", r.n.run.ID).Str("path", at).Msg(plain(err).Error())
+	r.n.Log.Error().Str("run", r.n.run.ID).Str("path", r.n.safe(at)).Msg(r.n.safe(plain(err).Error()))
 	why := sentence(plain(err))
 	if errors.Is(err, errNotOurs) {
 		why = "It " + plain(err).Error() + "."
 	}
-	r.n.needs = append(r.n.needs, report.Need{What: what, Why: why, Command: "reemboss run"})
+	r.n.need(report.Need{What: what, Why: why, Command: "reemboss run"})
 }
 
 func (r *retention) count() (things int64) {

@@ -274,12 +274,12 @@ func (r *returnReader) applyHeld(ctx context.Context) error {
 func (r *returnReader) take(ctx context.Context, file *ledger.ReturnFile) error {
 	n := r.n
 	if _, known := n.Config.Bureaus[file.Bureau]; !known {
-		n.needs = append(n.needs, report.Need{What: fmt.Sprintf("%s of %s waits", printable(file.Name), file.Bureau), Why: "The configuration has no bureau " + file.Bureau + " any more.", Command: "reemboss config check"})
+		n.need(report.Need{What: fmt.Sprintf("%s of %s waits", printable(file.Name), file.Bureau), Why: "The configuration has no bureau " + file.Bureau + " any more.", Command: "reemboss config check"})
 		return nil
 	}
 	trouble, err := r.use(ctx, file)
 	if err == nil && trouble != nil {
-		file.Code, file.Detail = trouble.code, trouble.detail
+		file.Code, file.Detail = trouble.code, n.safe(trouble.detail)
 		if trouble.unfinished { // read again by a person's word, and still cut short
 			file.Code = returnUnreadable
 		}

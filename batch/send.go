@@ -63,7 +63,7 @@ func (n *Night) send(ctx context.Context) (int64, error) {
 			n.block(blocked, f)
 			continue
 		}
-		n.needs = append(n.needs, report.Need{What: f.Name + " could not be sent again", Why: why, Command: "reemboss resend " + f.Name + ` --reason "…"`})
+		n.need(report.Need{What: f.Name + " could not be sent again", Why: why, Command: "reemboss resend " + f.Name + ` --reason "…"`})
 	}
 	return sent, nil
 }
@@ -81,7 +81,7 @@ func (n *Night) trySend(ctx context.Context, f ledger.BureauFile, sessions map[s
 	if err == nil || stopped(err) && ctx.Err() != nil || !errors.As(err, &theirs) {
 		return "", err
 	}
-	n.Log.Error().Str("run", n.run.ID).Str("file", f.Name).Str("class", theirs.Class.String()).Msg(theirs.Error())
+	n.Log.Error().Str("run", n.run.ID).Str("file", f.Name).Str("class", theirs.Class.String()).Msg(n.safe(theirs.Error()))
 	return theirs.Error(), nil
 }
 

@@ -36,7 +36,7 @@ func (n *Night) strays(ctx context.Context) error {
 			lost = append(lost, s.name)
 		}
 		if len(lost) > 0 {
-			n.needs = append(n.needs, report.Need{What: fmt.Sprintf("sealed files in outbox/%s/ are not in the ledger: %s", recipient, some(lost)),
+			n.need(report.Need{What: fmt.Sprintf("sealed files in outbox/%s/ are not in the ledger: %s", recipient, some(lost)),
 				Why: "A night that the ledger does not know made them, before the ledger was replaced by an older one. They are not sent from here. Ask " + recipient + " which of them it has, and keep them outside outbox/."})
 		}
 	}
@@ -53,7 +53,7 @@ func (n *Night) strays(ctx context.Context) error {
 		return err
 	}
 	if len(lost) > 0 {
-		n.needs = append(n.needs, report.Need{What: "request files in state/intake/ are not in the ledger: " + some(lost),
+		n.need(report.Need{What: "request files in state/intake/ are not in the ledger: " + some(lost),
 			Why: "A night that the ledger does not know took them, and may have had their cards made. Compare them with what the bureaus got; move what was not done back into inbox/, and the rest elsewhere."})
 	}
 	return nil
@@ -146,6 +146,6 @@ func (n *Night) refuseOne(ctx context.Context, f ledger.RequestFile) error {
 	}
 	f.State, f.Code, f.Rows = ledger.DecidedF, code, int64(answered)
 	f.Detail = fmt.Sprintf("The ledger was restored from a backup that was made while this file was decided. Its first %d rows stand as they were decided, by row and card id in its result; whether the rest was done by a night since then nobody can know from here.", answered)
-	n.needs = append(n.needs, report.Need{What: printable(f.Name) + " was being decided when the backup was made", Why: f.Detail + " Compare it with what the bureaus got, and send what was not done in a file with a new name."})
-	return n.Ledger.UpdateFile(ctx, f, nil, n.audit("file.refused", printable(f.Name), "the ledger was restored while it was decided"))
+	n.need(report.Need{What: printable(f.Name) + " was being decided when the backup was made", Why: f.Detail + " Compare it with what the bureaus got, and send what was not done in a file with a new name."})
+	return n.keepFile(ctx, f, nil, n.audit("file.refused", printable(f.Name), "the ledger was restored while it was decided"))
 }

@@ -102,7 +102,7 @@ func (n *Night) failures(list []notify.Failure) {
 }
 
 func (n *Night) warn(format string, args ...any) {
-	sentence := fmt.Sprintf(format, args...)
+	sentence := n.safe(fmt.Sprintf(format, args...))
 	n.warnings = append(n.warnings, sentence)
 	n.Log.Error().Str("run", n.run.ID).Msg(sentence)
 }

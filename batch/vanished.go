@@ -21,7 +21,7 @@ func (n *Night) missingInboxes() {
 	for _, box := range []string{n.Inbox(), n.InboxCards()} {
 		if missing(box) {
 			name := n.Relative(box) + "/"
-			n.needs = append(n.needs, report.Need{What: name + " was not there and was made anew",
+			n.need(report.Need{What: name + " was not there and was made anew",
 				Why: "Somebody removed it, or what it lies on is not mounted. What senders put into the old one was not read: bring it back, and the next run takes it.", Command: "reemboss run"})
 			return // the one of the cards lies within it
 		}

@@ -83,11 +83,11 @@ type override struct {
 func giveStyles(book *excelize.File) error {
 	if _, there := book.Pkg.Load(stylesPart); !there {
 		if err := addStylesPart(book); err != nil {
-			return errWithheld{fmt.Sprintf("it has no styles, and none can be added (%v)", err)}
+			return errWithheld{"it has no styles, and none can be added"}
 		}
 	}
 	if _, err := book.GetStyle(0); err != nil && book.Styles == nil { // loads them
-		return errWithheld{fmt.Sprintf("its styles cannot be read (%v)", err)}
+		return errWithheld{"its styles cannot be read"}
 	}
 	return fillStyles(reflect.ValueOf(book.Styles))
 }

@@ -89,6 +89,9 @@ func gather(ctx context.Context, l Ledger, runID string, extra Extra, s sinks) (
 	if err := g.judge(); err != nil {
 		return nil, err
 	}
+	if extra.Mask != nil {
+		g.hideNumbers(extra.Mask)
+	}
 	g.tellNights()
 	g.fillEmpty()
 	return g, nil

@@ -154,6 +154,29 @@ func (g *gathering) judge() error {
 	return nil
 }
 
+// hideNumbers masks card numbers in every sentence that may quote what a sender, a bureau or a library wrote. They come
+// masked; what former versions kept in the ledger may not be.
+func (g *gathering) hideNumbers(mask func(string) string) {
+	each := func(texts []string) {
+		for i, text := range texts {
+			texts[i] = mask(text)
+		}
+	}
+	each(g.Notes)
+	each(g.Warnings)
+	for i := range g.RequestFiles {
+		f := &g.RequestFiles[i]
+		f.Detail = mask(f.Detail)
+		each(f.Notes)
+	}
+	for i := range g.NeedsPerson {
+		need := &g.NeedsPerson[i]
+		need.What, need.Why, need.Command = mask(need.What), mask(need.Why), mask(need.Command)
+		each(need.Or)
+	}
+	g.Verdict = mask(g.Verdict)
+}
+
 // verdict is the night in one sentence.
 func (g *gathering) verdict() string {
 	if broken := g.broken(); len(broken) > 0 {

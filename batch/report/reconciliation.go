@@ -308,6 +308,8 @@ type Extra struct {
 	NeedsPerson []Need
 	Warnings    []string
 	Notes       []string
+	// Mask gives a text with every card number in it masked that is known; nil where nobody can be asked.
+	Mask func(text string) string
 }
 
 // Bureau is what a report needs of a bureau's configuration.

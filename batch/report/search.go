@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/xml"
-	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -20,29 +19,45 @@ import (
 // lies deeper counts as a find.
 const maxNested = 3
 
-// foundIn names the first part of a zip archive in which known finds a card
+// foundIn says in what kind of part of a zip archive known first finds a card
 // number; "" for none. What cannot be read counts as a find: the search fails closed.
 func foundIn(archive []byte, known func(string) bool, depth int) string {
 	z, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
 	if err != nil {
-		return fmt.Sprintf("an archive that cannot be read (%v)", err)
+		return "an archive that cannot be read"
 	}
 	for _, part := range z.File {
 		content, err := readPart(part)
 		if err != nil {
-			return fmt.Sprintf("%s, which cannot be read (%v)", part.Name, err)
+			return roleOf(part.Name) + ", which cannot be read"
 		}
 		if bytes.HasPrefix(content, []byte("PK\x03\x04")) {
 			if depth >= maxNested || foundIn(content, known, depth+1) != "" {
-				return part.Name
+				return roleOf(part.Name)
 			}
 			continue
 		}
 		if known(part.Name) || holdsKnown(content, known) {
-			return part.Name
+			return roleOf(part.Name)
 		}
 	}
 	return ""
+}
+
+// roleOf says in a reader's words what a part of a workbook is. Its name is the sender's, and may itself be the card number.
+func roleOf(part string) string {
+	name := strings.ToLower(part)
+	for _, kind := range []struct{ place, role string }{
+		{"xl/worksheets/", "a sheet (a formula, a validation, a link or another setting of it)"}, {"xl/sharedstrings", "the texts of its cells"}, {"xl/comments", "a comment"},
+		{"xl/threadedcomments/", "a comment"}, {"xl/workbook.xml", "the names of its sheets or ranges"}, {"xl/drawings/", "a drawing"}, {"xl/charts/", "a chart"},
+		{"xl/styles", "its styles"}, {"xl/pivot", "a pivot table"}, {"xl/tables/", "a table"}, {"xl/embeddings/", "an embedded file"}, {"xl/media/", "a picture"},
+		{"xl/externallinks/", "a link to another workbook"}, {"docprops/", "the properties of the document"}, {"customxml/", "the custom data of the document"},
+	} {
+		if strings.HasPrefix(name, kind.place) {
+			return kind.role
+		}
+	}
+	return "a part of it that spreadsheet programs do not show"
 }
 
 func readPart(part *zip.File) ([]byte, error) {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"errors"
@@ -22,7 +23,10 @@ import (
 // defaultUnpacked is the most bytes of a workbook, unpacked, that is taken.
 const defaultUnpacked = 1 << 30
 
-// errWithheld is why a result workbook is not written; the CSV has it all.
+// errWithheld is why a result workbook is not written; the CSV has it all. It
+// is told beside an original that may be kept sealed, so it says what part of
+// the workbook is concerned and what is wrong with it, in our words: errors of
+// the library and names of parts are the sender's bytes, and hold card numbers.
 type errWithheld struct{ why string }
 
 func (e errWithheld) Error() string { return e.why }
@@ -77,7 +81,7 @@ func colourWorkbook(ctx context.Context, in ResultInput) (content []byte, err er
 	}
 	saved, err := book.WriteToBuffer()
 	if err != nil {
-		return nil, errWithheld{fmt.Sprintf("it cannot be saved (%v)", err)}
+		return nil, errWithheld{"the library that writes workbooks cannot save it"}
 	}
 	if part := foundIn(saved.Bytes(), in.FindKnown, 0); part != "" {
 		return nil, errWithheld{"a card number that we know would remain in " + part}
@@ -95,7 +99,7 @@ func openWorkbook(original []byte, in ResultInput) (*excelize.File, error) {
 	}
 	book, err := excelize.OpenReader(bytes.NewReader(original), excelize.Options{UnzipSizeLimit: limit, UnzipXMLSizeLimit: limit})
 	if err != nil {
-		return nil, errWithheld{fmt.Sprintf("it cannot be opened for writing (%v)", err)}
+		return nil, errWithheld{notOpened(original, limit)}
 	}
 	book.Pkg.Range(func(name, part any) bool {
 		if n := strings.ToLower(name.(string)); strings.HasSuffix(n, ".xml") {
@@ -107,6 +111,27 @@ func openWorkbook(original []byte, in ResultInput) (*excelize.File, error) {
 		return nil, errors.Join(err, book.Close())
 	}
 	return book, nil
+}
+
+// notOpened says why the library cannot open a workbook, as far as its archive shows.
+func notOpened(original []byte, limit int64) string {
+	archive, err := zip.NewReader(bytes.NewReader(original), int64(len(original)))
+	if err != nil {
+		return "its archive is damaged"
+	}
+	var unpacked uint64
+	for _, part := range archive.File {
+		unpacked += part.UncompressedSize64
+	}
+	if unpacked > uint64(limit) {
+		return fmt.Sprintf("it has more than %d bytes when unpacked, the most that is written again", limit)
+	}
+	return "the library that writes workbooks does not understand one of its parts"
+}
+
+// unwritable withholds a workbook because of one of its sheets, whose name was searched before.
+func unwritable(sheet string) error {
+	return errWithheld{fmt.Sprintf("sheet %q has something that the library that writes workbooks does not understand", sheet)}
 }
 
 // resultWidths are the widths of the appended columns in characters, in the
@@ -140,7 +165,7 @@ func appendColumns(ctx context.Context, book *excelize.File, in ResultInput) err
 			return err
 		}
 		if err := plan.writeHeader(book, sheet.HeaderLine, look); err != nil {
-			return err
+			return unwritable(sheet.Name)
 		}
 		plans[sheet.Name] = plan
 	}
@@ -149,7 +174,10 @@ func appendColumns(ctx context.Context, book *excelize.File, in ResultInput) err
 		if !ok {
 			return fmt.Errorf("%w: an answer is for sheet %q, which has no requests", ErrRowsDiffer, t.Sheet)
 		}
-		return plan.writeAnswer(book, t, look)
+		if err := plan.writeAnswer(book, t, look); err != nil {
+			return unwritable(t.Sheet)
+		}
+		return nil
 	})
 }
 
@@ -163,7 +191,7 @@ func planSheet(book *excelize.File, sheet SenderSheet, loaded map[any]bool) (she
 	}
 	merged, err := book.GetMergeCells(sheet.Name)
 	if err != nil {
-		return sheetPlan{}, errWithheld{fmt.Sprintf("sheet %q cannot be read for writing (%v)", sheet.Name, err)}
+		return sheetPlan{}, unwritable(sheet.Name)
 	}
 	ours := newlyLoaded(book, loaded) // to ask for merged cells loads the sheet
 	for _, m := range merged {
@@ -183,13 +211,13 @@ func usedColumns(book *excelize.File, sheet SenderSheet) (int, error) {
 	used := len(sheet.Header)
 	rows, err := book.Rows(sheet.Name)
 	if err != nil {
-		return 0, errWithheld{fmt.Sprintf("sheet %q cannot be read for writing (%v)", sheet.Name, err)}
+		return 0, unwritable(sheet.Name)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		cells, err := rows.Columns(excelize.Options{RawCellValue: true})
 		if err != nil {
-			return 0, errWithheld{fmt.Sprintf("sheet %q cannot be read for writing (%v)", sheet.Name, err)}
+			return 0, unwritable(sheet.Name)
 		}
 		for len(cells) > used && cells[len(cells)-1] == "" {
 			cells = cells[:len(cells)-1]
@@ -344,7 +372,7 @@ func newPalette(book *excelize.File) (palette, error) {
 			Alignment: &excelize.Alignment{Vertical: "center", Horizontal: horizontal, Indent: indent[horizontal], WrapText: wrap},
 		})
 		if err != nil {
-			failed = errWithheld{fmt.Sprintf("its styles cannot be extended (%v)", err)}
+			failed = errWithheld{"its styles cannot be extended"}
 		}
 		return id
 	}
