@@ -98,6 +98,8 @@ type Night struct {
 	kept       map[int64]string  // outgoing files that may not leave in this run, and why
 	elsewhere  time.Duration     // of the running stage, recorded under another name
 	needs      []report.Need     // found out in this process
+	untaken    untaken           // files that could not be taken from an inbox, and why
+	left       int               // how many
 	warnings   []string          // likewise, of those who could not be told
 	reported   int               // how many warnings the written report has
 	notifier   *notify.Notifier

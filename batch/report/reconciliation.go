@@ -308,6 +308,8 @@ type Extra struct {
 	NeedsPerson []Need
 	Warnings    []string
 	Notes       []string
+	// Untaken is how many files of the inbox could not be taken: something came in, and nothing of it was read.
+	Untaken int
 }
 
 // Bureau is what a report needs of a bureau's configuration.
