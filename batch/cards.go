@@ -57,8 +57,8 @@ func (n *Night) importExtract(ctx context.Context, f ledger.RequestFile) (Import
 	if errors.Is(err, fs.ErrNotExist) {
 		return ImportSummary{}, gone(f)
 	}
-	if err != nil {
-		return ImportSummary{}, n.refuseFile(ctx, f, "file_unreadable", fmt.Sprintf("The extract cannot be read: %v. Check its rights and drop it again.", plain(err)), rules.Refused)
+	if err != nil { // it is not put away: what cannot be read cannot be sealed
+		return ImportSummary{}, shut(f, err)
 	}
 	f.SHA256, f.Size = sum, size
 	if f.Final == "" {

@@ -158,8 +158,12 @@ func (n *Night) isMarker(name string) bool {
 	return m != "" && strings.HasSuffix(name, m)
 }
 
-// claim renames one file into state/intake/.
+// claim renames one file into state/intake/. One that cannot be read or renamed stays in the inbox, and a person is told.
 func (n *Night) claim(ctx context.Context, c candidate, number int) error {
+	if err := c.unreadable(); err != nil {
+		n.stays(c, n.shown(ctx, c.name), err)
+		return nil
+	}
 	place := ""
 	for k := number; ; k++ {
 		place = filepath.Join(n.Intake(), fmt.Sprintf("%s.%02d.%04d", n.run.ID, n.run.Starts, k))
@@ -185,7 +189,7 @@ func (n *Night) claim(ctx context.Context, c candidate, number int) error {
 		if _, there := os.Lstat(place); !errors.Is(there, fs.ErrNotExist) { // renamed, or nobody can see whether: the next run looks again
 			return fmt.Errorf("take %s: %w", printable(f.Name), err)
 		}
-		n.note("%s could not be taken: %v; it stays in the inbox", printable(f.Name), plain(err))
+		n.stays(c, f.Name, err)
 		return n.Ledger.DropFile(ctx, id)
 	}
 	n.at("intake/renamed")

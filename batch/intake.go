@@ -49,6 +49,7 @@ func (n *Night) intake(ctx context.Context) (int64, error) {
 			return items, err
 		}
 	}
+	n.tellUntaken()
 	return items, nil
 }
 
@@ -149,8 +150,10 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 		return gone(f)
 	case errors.As(err, &broken):
 		return n.refuseSubmitted(ctx, f, broken)
+	case errors.Is(err, fs.ErrPermission):
+		return shut(f, err)
 	case err != nil:
-		return n.refuseFile(ctx, f, "file_unreadable", fmt.Sprintf("The file cannot be read: %v. Check its rights and drop it again.", plain(err)), rules.Refused)
+		return n.refuseFile(ctx, f, "file_unreadable", fmt.Sprintf("The file cannot be read: %v. Look at the disk and drop it again.", plain(err)), rules.Refused)
 	}
 	defer source.Close()
 	if done, err := n.approvalFile(ctx, f, source); done || err != nil {

@@ -74,39 +74,41 @@ type Night struct {
 
 	ledgerOptions sqlite.Options
 
-	chunk      int // rows decided and committed together
-	piece      int // rows brought under new keys together
-	keyset     *hsm.Keyset
-	software   hsm.Backend    // nil without keys of backend software
-	cardKeys   *hsm.Route     // every card key at its place; nil until a run begins
-	opened     []openKeys     // tokens and modules
-	pins       payshield.PINs // nil without PIN files
-	pinModules io.Closer      // what pins works in
-	policy     *rules.Policy
-	layouts    map[string]*bureauLayout
-	ranges     map[string]*panRange
-	maker      *issue.Maker
-	ownKey     *bureau.Key
-	former     []*bureau.Key // ours of before, see formerkeys.go
-	marks      *marks
-	zone       *time.Location
-	who        string
-	host       string
-	notes      []string          // for the report: what this process noticed
-	waiting    map[string]string // recipient → why its orders wait
-	stuck      map[string]bool   // recipients of a planned file that could not be written; no later file of theirs is planned
-	kept       map[int64]string  // outgoing files that may not leave in this run, and why
-	elsewhere  time.Duration     // of the running stage, recorded under another name
-	needs      []report.Need     // found out in this process
-	warnings   []string          // likewise, of those who could not be told
-	reported   int               // how many warnings the written report has
-	notifier   *notify.Notifier
-	simulators map[string]*bureau.Simulator
-	latest     time.Time // that the clock showed
-	setBack    bool      // the clock was, and a person is told
-	unlock     func()
-	door       *os.File // held while the ledger is open, see door.go
-	run        ledger.Run
+	chunk        int // rows decided and committed together
+	piece        int // rows brought under new keys together
+	keyset       *hsm.Keyset
+	software     hsm.Backend    // nil without keys of backend software
+	cardKeys     *hsm.Route     // every card key at its place; nil until a run begins
+	opened       []openKeys     // tokens and modules
+	pins         payshield.PINs // nil without PIN files
+	pinModules   io.Closer      // what pins works in
+	policy       *rules.Policy
+	layouts      map[string]*bureauLayout
+	ranges       map[string]*panRange
+	maker        *issue.Maker
+	ownKey       *bureau.Key
+	former       []*bureau.Key // ours of before, see formerkeys.go
+	marks        *marks
+	zone         *time.Location
+	who          string
+	host         string
+	notes        []string          // for the report: what this process noticed
+	waiting      map[string]string // recipient → why its orders wait
+	stuck        map[string]bool   // recipients of a planned file that could not be written; no later file of theirs is planned
+	kept         map[int64]string  // outgoing files that may not leave in this run, and why
+	elsewhere    time.Duration     // of the running stage, recorded under another name
+	needs        []report.Need     // found out in this process
+	untaken      untaken           // files that could not be taken from an inbox, and why
+	untakenFiles int               // how many
+	warnings     []string          // likewise, of those who could not be told
+	reported     int               // how many warnings the written report has
+	notifier     *notify.Notifier
+	simulators   map[string]*bureau.Simulator
+	latest       time.Time // that the clock showed
+	setBack      bool      // the clock was, and a person is told
+	unlock       func()
+	door         *os.File // held while the ledger is open, see door.go
+	run          ledger.Run
 }
 
 // Result is how a run ended.

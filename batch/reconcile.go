@@ -100,7 +100,7 @@ func (n *Night) writeReports(ctx context.Context, runID string) (*report.Reconci
 
 // extra is what the reports need and the ledger cannot tell.
 func (n *Night) extra(ctx context.Context) (report.Extra, error) {
-	e := report.Extra{Bureaus: map[string]report.Bureau{}, Reasons: map[int]report.Reason{}, Notes: n.notes, Warnings: n.warnings, Mask: n.safe}
+	e := report.Extra{Bureaus: map[string]report.Bureau{}, Reasons: map[int]report.Reason{}, Notes: n.notes, Warnings: n.warnings, Mask: n.safe, Untaken: n.untakenFiles}
 	for name, b := range n.Config.Bureaus {
 		waits := n.waiting[name]
 		if waits == "" && b.Hold {

@@ -210,7 +210,10 @@ func balancesBroken(n int) string {
 func (g *gathering) done() string {
 	cards, files := g.sentNow()
 	text := "No request came in"
-	if g.Read > 0 {
+	switch {
+	case g.Read == 0 && g.extra.Untaken > 0:
+		text = "No request was read"
+	case g.Read > 0:
 		text = fmt.Sprintf("%s of %s accepted", thousands(g.Accepted), plural(g.Read, "row"))
 	}
 	if files > 0 {
@@ -224,6 +227,9 @@ func (g *gathering) done() string {
 	}
 	if len(rest) > 0 {
 		text += "; " + strings.Join(rest, ", ")
+	}
+	if left := g.extra.Untaken; left > 0 {
+		text += "; " + plural(int64(left), "file") + " in the inbox could not be taken"
 	}
 	if told := g.answers(); told != "" {
 		text += ". The bureaus answered: " + told

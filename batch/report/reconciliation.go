@@ -310,6 +310,8 @@ type Extra struct {
 	Notes       []string
 	// Mask gives a text with every card number in it masked that is known; nil where nobody can be asked.
 	Mask func(text string) string
+	// Untaken is how many files of the inbox could not be taken: something came in, and nothing of it was read.
+	Untaken int
 }
 
 // Bureau is what a report needs of a bureau's configuration.

@@ -222,7 +222,7 @@ func TestTwoGibibytesAreRefusedQuickly(t *testing.T) {
 }
 
 // Files and folders whose rights do not let us, seen by a program that is not root: what can be taken is answered, what
-// cannot be read is refused with what to do, what cannot be moved stays.
+// cannot be read or moved stays where it is, and each night a person is told of it, with what to do.
 func TestFilesWithoutRights(t *testing.T) {
 	n := newDamagedNight(t, withoutRaceDetector(t))
 	id := 20000
@@ -241,24 +241,32 @@ func TestFilesWithoutRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	report := n.answeredBeside(n.asNobody("run", "--json"), false)
-	for name, want := range map[string]string{"a-0000.csv": "0:file_unreadable", "b-0200.csv": "0:file_unreadable", "c-0400.csv": "2:00",
-		"d-0111.csv": "0:file_unreadable", "e-0777.csv": "2:00", "f-4644.csv": "2:00", "z-0000.csv": "0:file_unreadable"} {
+	for name, want := range map[string]string{"a-0000.csv": "-", "b-0200.csv": "-", "c-0400.csv": "2:00", "d-0111.csv": "-", "e-0777.csv": "2:00", "f-4644.csv": "2:00", "z-0000.csv": "-"} {
 		n.rowsOf(name, want)
 	}
-	for _, name := range []string{"a-0000.csv", "z-0000.csv"} {
-		needs(t, report, name, "file_unreadable")
+	needs(t, report, "a-0000.csv, b-0200.csv, d-0111.csv in inbox/ could not be taken", "the right to read it")
+	needs(t, report, "z-0000.csv in inbox/cards/ could not be taken", "the right to read it", "card numbers may lie there in clear")
+	if !strings.Contains(report.Verdict, "4 files in the inbox could not be taken") {
+		t.Errorf("the verdict is %q", report.Verdict)
+	}
+	for _, name := range []string{"inbox/a-0000.csv", "inbox/b-0200.csv", "inbox/d-0111.csv", "inbox/cards/z-0000.csv"} {
+		if err := os.Chmod(n.Path(name), 0o600); err != nil {
+			t.Errorf("it does not lie where its sender put it: %v", err)
+		}
 	}
 
-	// An inbox that we may not change: its files stay, and are named.
+	// With the right they are taken. An inbox that we may not change: its files stay, and a person is told each night.
+	n.answeredBeside(n.asNobody("run", "--json"), false)
+	n.rowsOf("a-0000.csv", "2:00")
 	n.write("inbox/later.csv", asksFor(20050))
 	if err := os.Chmod(n.Inbox(), 0o500); err != nil {
 		t.Fatal(err)
 	}
-	report = n.answeredBeside(n.asNobody("run", "--json"), false)
-	if notes := strings.Join(report.Notes, "\n"); !strings.Contains(notes, "later.csv could not be taken: permission denied") {
-		t.Errorf("notes %q", notes)
+	for range 2 {
+		report = n.answeredBeside(n.asNobody("run", "--json"), false)
+		needs(t, report, "later.csv in inbox/ could not be taken", "permission denied", "the right to write inbox/")
+		n.rowsOf("later.csv", "-")
 	}
-	n.rowsOf("later.csv", "-")
 
 	// One that we may not even look into is named, and nothing is begun.
 	if err := os.Chmod(n.Inbox(), 0); err != nil {
