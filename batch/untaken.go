@@ -79,7 +79,7 @@ func (n *Night) tellUntaken() {
 		if h.cards {
 			need.Why += " Until then card numbers may lie there in clear, and requests are decided on the cards as they were known before it."
 		}
-		n.needs = append(n.needs, need)
+		n.need(need)
 	}
 }
 
