@@ -87,6 +87,7 @@ func (m *machine) look() {
 	m.arrivals()
 	m.nothingIsRewritten(was)
 	m.everyOrderIsInOnePlace()
+	m.nothingDisputedIsPlanned(was)
 	m.everyNumberIsOneFile()
 	m.filesMoveAsTheyMay(was)
 	m.holdsAreDecidedByWhoMay(was)
@@ -253,6 +254,16 @@ func (m *machine) everyOrderIsInOnePlace() {
 	for id, a := range m.seen.answers {
 		if o := m.seen.orders[a.order]; a.outcome == "accepted" && o.answer != id {
 			m.Fatalf("the accepted row %d of request file %d has no order", a.pos, a.file)
+		}
+	}
+}
+
+// nothingDisputedIsPlanned: a card that may have been made goes into no file before a person settled it.
+func (m *machine) nothingDisputedIsPlanned(was *rows) {
+	m.Helper()
+	for id := range m.seen.disputed {
+		if o := m.seen.orders[id]; was.orders[id].state == string(ledger.Queued) && o.state != string(ledger.Queued) {
+			m.Fatalf("order %s was QUEUED and is %s, and what its bureau tells of it is not settled", o.uid, o.state)
 		}
 	}
 }

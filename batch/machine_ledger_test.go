@@ -52,11 +52,12 @@ type rows struct {
 	cards    map[int64]cardRow
 	audit    []auditRow
 	disputes int64
+	disputed map[int64]bool // orders of which a dispute tells
 }
 
 func (b *bench) ledgerRows() *rows {
 	b.Helper()
-	r := &rows{map[int64]orderRow{}, map[int64]outgoingRow{}, map[int64]holdRow{}, map[int64]requestRow{}, map[int64]answerRow{}, map[int64]cardRow{}, nil, 0}
+	r := &rows{map[int64]orderRow{}, map[int64]outgoingRow{}, map[int64]holdRow{}, map[int64]requestRow{}, map[int64]answerRow{}, map[int64]cardRow{}, nil, 0, map[int64]bool{}}
 	if !fileThere(b.LedgerFile()) { // before the first process
 		return r
 	}
@@ -96,6 +97,7 @@ func (b *bench) ledgerRows() *rows {
 		}},
 		{"SELECT what, hash FROM audit ORDER BY seq", func(s *sqlite.Stmt) { r.audit = append(r.audit, auditRow{s.ColumnText(0), s.ColumnText(1)}) }},
 		{"SELECT count(*) FROM events WHERE dispute <> '' AND settled_at IS NULL", func(s *sqlite.Stmt) { r.disputes = s.ColumnInt64(0) }},
+		{"SELECT order_id FROM events WHERE dispute <> '' AND settled_at IS NULL AND order_id IS NOT NULL", func(s *sqlite.Stmt) { r.disputed[s.ColumnInt64(0)] = true }},
 	} {
 		err := sqlitex.Execute(conn, q.sql, &sqlitex.ExecOptions{ResultFunc: func(s *sqlite.Stmt) error { q.row(s); return nil }})
 		if err != nil {

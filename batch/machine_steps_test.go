@@ -31,6 +31,7 @@ func (m *machine) steps() map[string]func(*rapid.T) {
 		"a bureau answers":                    func(*rapid.T) { m.bureauAnswers() },
 		"a bureau answers again":              func(*rapid.T) { m.bureauAnswersAgain() },
 		"a bureau refuses a file":             func(*rapid.T) { m.bureauRefuses() },
+		"a bureau speaks of a refused file":   func(*rapid.T) { m.bureauSpeaksOfARefusedFile() },
 		"somebody approves":                   func(*rapid.T) { m.approve() },
 		"somebody signs a decision":           func(*rapid.T) { m.signDecision() },
 		"a hold is cancelled":                 func(*rapid.T) { m.cancelAHold() },
@@ -306,6 +307,24 @@ func (m *machine) bureauRefuses() {
 	m.answerFile(f.recipient, []string{fmt.Sprintf("FILE,%s,%d,,REFUSED,,E01,,,,%s", f.name, f.sequence, m.now.UTC().Format(time.RFC3339))})
 }
 
+// bureauSpeaksOfARefusedFile: what contradicts its refusal, whatever became of the file since. In truth it made nothing of it.
+func (m *machine) bureauSpeaksOfARefusedFile() {
+	var list []outgoingRow
+	for _, f := range m.seen.outgoing {
+		if m.refused[f.name] {
+			list = append(list, f)
+		}
+	}
+	slices.SortFunc(list, func(a, b outgoingRow) int { return strings.Compare(a.name, b.name) })
+	f := choose(m, "file", list)
+	at := m.latest.Add(-time.Duration(pick(m, "hours ago", 0, 1)) * time.Hour).UTC().Format(time.RFC3339)
+	line := fmt.Sprintf("FILE,%s,%d,,RECEIVED,%d,,,,,%s", f.name, f.sequence, f.records, at)
+	if status := pick(m, "status", "RECEIVED", "PRODUCED", "SHIPPED", "DELIVERED", "LOST"); status != "RECEIVED" {
+		line = fmt.Sprintf("CARD,%s,%d,%s,%s,,,,,,%s", f.name, f.sequence, m.has[f.name].cards[0].uid, status, at)
+	}
+	m.answerFile(f.recipient, []string{line})
+}
+
 // heldNow are the holds that wait for a decision.
 func (m *machine) heldNow() (list []holdRow) {
 	for _, h := range m.seen.holds {
@@ -351,10 +370,11 @@ func (m *machine) approve() {
 	}
 	before := m.seen
 	m.look()
-	if may != (err == nil) {
+	disputed := may && err != nil && m.seen.disputes > 0
+	if may != (err == nil) && !disputed {
 		m.Fatalf("%s approves %s: %v", who, h.name, err)
 	}
-	if !may {
+	if err != nil {
 		m.refusedBySetup(err)
 		m.sameRows(before, m.seen)
 	}
@@ -498,6 +518,11 @@ func (m *machine) settleADispute() {
 
 // settle settles what is disputed: of a file as a whole by what is true.
 func (m *machine) settle(word Settlement) {
+	if word == Take { // the hold of a card that was made is dissolved
+		for _, h := range m.seen.holds {
+			m.authorise(h.name, ledger.HoldCancelled)
+		}
+	}
 	m.process(0, nil, func(n *Night) {
 		list, _, err := n.Ledger.Disputes(m.Context(), 0)
 		if err != nil {

@@ -84,11 +84,16 @@ func (n *Night) contradicted(ctx context.Context, f ledger.BureauFile) (string, 
 
 // settleFirst says what to do about disputed events before a card is made that they may speak of.
 func settleFirst(ids []int64) string {
-	names := make([]string, len(ids))
-	for i, id := range ids {
-		names[i] = strconv.FormatInt(id, 10)
+	const told = 10 // the others stand in the report of a later night, or are settled with their return file
+	var names []string
+	for _, id := range ids[:min(len(ids), told)] {
+		names = append(names, strconv.FormatInt(id, 10))
 	}
-	return fmt.Sprintf("settle event %s first (reemboss settle EVENT --keep or --take), or a card may be made twice", strings.Join(names, ", "))
+	more := ""
+	if len(ids) > told {
+		more = fmt.Sprintf(" and %d more", len(ids)-told)
+	}
+	return fmt.Sprintf("settle event %s%s first (reemboss settle EVENT --keep or --take), or a card may be made twice", strings.Join(names, ", "), more)
 }
 
 // unmade refuses to send a refused file again of which a card was made after all: the same bytes would make it twice.

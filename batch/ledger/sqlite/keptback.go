@@ -20,17 +20,21 @@ const openDisputes = "FROM events e INDEXED BY events_disputed WHERE e.dispute <
 // ofDisputed are the ids of the orders of which a disputed event tells, or that left a file of which one tells.
 const ofDisputed = "SELECT e.order_id " + openDisputes + " AND e.order_id IS NOT NULL UNION ALL SELECT m.order_id FROM order_moves m INDEXED BY order_moves_from WHERE m.from_file IN (SELECT e.bureau_file_id " + openDisputes + ")"
 
-// backInto says of a queued order o that it may be put back into the file ?1: it left it, and waits in no hold of a
-// restoration, of which only a person knows what a lost night made.
-const backInto = `o.state = 'QUEUED' AND o.bureau_file_id IS NULL AND (o.hold_id IS NULL OR o.hold_id IN (SELECT id FROM holds WHERE restored = 0))
-	AND o.id IN (SELECT m.order_id FROM order_moves m INDEXED BY order_moves_from WHERE m.from_file = ?1)`
+// Orders o that may be put back into the file ?1: they left it, and wait in no hold of a restoration, of which only a
+// person knows what a lost night made. All of them, and the one ?2.
+const (
+	waitsAgain  = "o.state = 'QUEUED' AND o.bureau_file_id IS NULL AND (o.hold_id IS NULL OR o.hold_id IN (SELECT id FROM holds WHERE restored = 0))"
+	allThatLeft = waitsAgain + " AND o.id IN (SELECT m.order_id FROM order_moves m INDEXED BY order_moves_from WHERE m.from_file = ?1)"
+	oneThatLeft = waitsAgain + " AND o.id = ?2 AND EXISTS (SELECT 1 FROM order_moves m INDEXED BY order_moves_of WHERE m.order_id = o.id AND m.from_file = ?1)"
+)
 
-// KeptBack looks for the orders of each disputed event.
+// KeptBack looks up the order of each disputed event, and goes once through those that left a file of which one tells.
 func (l *Ledger) KeptBack(ctx context.Context, bureau string, holdID int64) (events []int64, err error) {
 	err = l.read(ctx, "look for disputes about the orders that wait for "+bureau, func(conn *sqlite.Conn) error {
 		const waits = "o.state = 'QUEUED' AND o.bureau = ?1 AND o.hold_id IS ?2"
 		return each(conn, "SELECT e.id "+openDisputes+` AND (EXISTS (SELECT 1 FROM orders o WHERE o.id = e.order_id AND `+waits+`)
-			OR EXISTS (SELECT 1 FROM order_moves m INDEXED BY order_moves_from JOIN orders o ON o.id = m.order_id WHERE m.from_file = e.bureau_file_id AND `+waits+`)) ORDER BY e.id`,
+			OR e.bureau_file_id IN (SELECT m.from_file FROM order_moves m INDEXED BY order_moves_from CROSS JOIN orders o ON o.id = m.order_id
+				WHERE m.from_file IN (SELECT e.bureau_file_id `+openDisputes+`) AND `+waits+`)) ORDER BY e.id`,
 			[]any{bureau, key(holdID)}, func(r *row) error {
 				events = append(events, r.int())
 				return nil
@@ -42,7 +46,7 @@ func (l *Ledger) KeptBack(ctx context.Context, bureau string, holdID int64) (eve
 // LeftWaiting counts the orders that an answer can put back.
 func (l *Ledger) LeftWaiting(ctx context.Context, fileID int64) (waiting int64, err error) {
 	err = l.read(ctx, fmt.Sprintf("count the orders that left outgoing file %d and wait", fileID), func(conn *sqlite.Conn) error {
-		_, err := one(conn, "SELECT count(*) FROM orders o WHERE "+backInto, []any{fileID}, func(r *row) { waiting = r.int() })
+		_, err := one(conn, "SELECT count(*) FROM orders o WHERE "+allThatLeft, []any{fileID}, func(r *row) { waiting = r.int() })
 		return err
 	})
 	return waiting, err
@@ -51,9 +55,9 @@ func (l *Ledger) LeftWaiting(ctx context.Context, fileID int64) (waiting int64, 
 // putBack puts the queued orders that left a VOID file, or one of them, back into it: their cards were made from it. A
 // hold in which one of them waited is dissolved, for nobody approved the others alone.
 func (b *booking) putBack(file, order int64) error {
-	which, args := backInto, []any{file}
+	which, args := allThatLeft, []any{file}
 	if order != 0 {
-		which, args = which+" AND o.id = ?2", append(args, order)
+		which, args = oneThatLeft, append(args, order)
 	}
 	var void bool
 	if _, err := one(b.conn, "SELECT state = 'VOID' FROM bureau_files WHERE id = ?", []any{file}, func(r *row) { void = r.bool() }); err != nil {
@@ -65,7 +69,7 @@ func (b *booking) putBack(file, order int64) error {
 	if err := b.dissolve("SELECT o.hold_id FROM orders o WHERE o.hold_id IS NOT NULL AND "+which, args); err != nil {
 		return err
 	}
-	if _, err := exec(b.conn, `DELETE FROM open_cards WHERE order_id IN (SELECT o.id FROM orders o WHERE `+which+`)`, args...); err != nil {
+	if _, err := exec(b.conn, "DELETE FROM open_cards WHERE card_id IN (SELECT o.card_id FROM orders o WHERE "+which+" UNION ALL SELECT o.embossed_card_id FROM orders o WHERE "+which+")", args...); err != nil {
 		return err
 	}
 	back, err := exec(b.conn, "UPDATE OR ROLLBACK orders AS o SET state = 'SENT', bureau_file_id = ?1 WHERE "+which, args...)
