@@ -58,7 +58,7 @@ func (n *Night) writeCardSystem(ctx context.Context) (int64, error) {
 		return n.Ledger.EachQueued(ctx, config.CardSystem, records, fn)
 	})
 	if err != nil {
-		return 0, err
+		return 0, n.unplanned(config.CardSystem, err)
 	}
 	return records, n.finish(ctx, f)
 }

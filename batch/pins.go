@@ -138,7 +138,7 @@ func (n *Night) writePINFile(ctx context.Context) (int64, error) {
 		return n.Ledger.EachQueued(ctx, config.PINRecipient, records, fn)
 	})
 	if err != nil {
-		return 0, err
+		return 0, n.unplanned(config.PINRecipient, err)
 	}
 	return records, n.finish(ctx, f)
 }

@@ -110,16 +110,27 @@ func (n *Night) writeBureau(ctx context.Context, w bureauWork) (int64, error) {
 		return 0, nil
 	}
 	items, err := n.writeFiles(ctx, w, b, key, free)
-	if errors.Is(err, hsm.ErrNoKey) {
-		n.wait(w.bureau, err.Error()+"; put the key back into card_keys and the keyset")
-		return items, nil
-	}
-	if doesNotFit(err) {
-		n.wait(w.bureau, err.Error()+"; no number was taken. Agree with the bureau on a layout that has room for it, or put back the one that had")
-		return items, nil
-	}
-	return items, err
+	return items, n.unplanned(w.bureau, err)
 }
+
+// unplanned takes an error that keeps the next file of one recipient from being planned, and tells it with what waits: no
+// number was taken, and the other recipients go on. Any other error it gives back.
+func (n *Night) unplanned(recipient string, err error) error {
+	switch {
+	case errors.Is(err, hsm.ErrNoKey):
+		n.wait(recipient, err.Error()+"; put the key back into card_keys and the keyset")
+	case doesNotFit(err):
+		n.wait(recipient, err.Error()+"; no number was taken. Agree with the bureau on a layout that has room for it, or put back the one that had")
+	case errors.Is(err, errName):
+		n.wait(recipient, err.Error()+"; no number was taken. Change its file_name, so that its names are its own, and tell it")
+	default:
+		return err
+	}
+	return nil
+}
+
+// errName is wrapped by what keeps a file from having a name.
+var errName = errors.New("no name for its next file")
 
 // doesNotFit says that a file's head (its number, say) or a record of it is against the bureau's layout.
 func doesNotFit(err error) bool {
@@ -212,7 +223,10 @@ func (n *Night) plan(ctx context.Context, f ledger.BureauFile, h head, key *bure
 	h.Layout.Sequence = f.Sequence
 	f.Name, err = layout.FileName(template, layout.NameData{Client: h.Client, Bureau: f.Recipient, Sequence: f.Sequence, Time: at, Ext: ext})
 	if err != nil {
-		return f, fmt.Errorf("name a file for %s: %w", f.Recipient, err)
+		return f, fmt.Errorf("%w: %w", errName, err)
+	}
+	if err := n.nameNew(ctx, f.Name); err != nil {
+		return f, err
 	}
 	if err := n.nameFree(f.Recipient, f.Name); err != nil {
 		return f, err
@@ -237,6 +251,18 @@ func (n *Night) plan(ctx context.Context, f ledger.BureauFile, h head, key *bure
 	f.ID = id
 	n.at("write/planned")
 	return f, n.marks.raise(ctx, n.Ledger)
+}
+
+// nameNew is the error of a name that a file had before, of this recipient or of another one: each is given once for ever.
+func (n *Night) nameNew(ctx context.Context, name string) error {
+	before, err := n.Ledger.FileByName(ctx, name)
+	switch {
+	case errors.Is(err, ledger.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("%w: %s was that of number %d of %s", errName, name, before.Sequence, before.Recipient)
 }
 
 // planDigest makes the clear text and gives its keyed digest. With card keys in
