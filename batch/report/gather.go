@@ -169,7 +169,7 @@ func (g *gathering) countOrders() (err error) {
 		} else {
 			g.CarriedOver.Waiting += w.Orders
 		}
-		g.Waits = append(g.Waits, Wait{RunID: w.RunID, Bureau: w.Bureau, Orders: w.Orders, Hold: w.Hold, Reason: g.extra.Bureaus[w.Bureau].Waits})
+		g.Waits = append(g.Waits, Wait{RunID: w.RunID, Bureau: w.Bureau, Orders: w.Orders, Hold: w.Hold, Reason: g.waitsFor(w.Bureau)})
 	}
 	slices.SortFunc(g.Waits, func(a, b Wait) int {
 		return cmp.Or(cmp.Compare(a.Bureau, b.Bureau), cmp.Compare(a.RunID, b.RunID), cmp.Compare(a.Hold, b.Hold))

@@ -167,6 +167,14 @@ func (g *gathering) needLines(files []ledger.ReturnFile) {
 	}
 }
 
+// waitsFor says why a bureau's orders wait; "" where only the next run has to come.
+func (g *gathering) waitsFor(bureau string) string {
+	if b, configured := g.extra.Bureaus[bureau]; configured {
+		return b.Waits
+	}
+	return fmt.Sprintf("config.yaml has no bureau %s any more, and no other bureau makes its orders. Put it back, and the next run writes them.", bureau)
+}
+
 func (g *gathering) needWait(w Wait) {
 	if slices.ContainsFunc(g.ListedFiles(), func(f BureauFile) bool { return f.Name == w.Hold && f.waits() }) {
 		return // asked about as a whole
