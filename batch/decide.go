@@ -393,9 +393,9 @@ func acceptedClass(kind request.Kind) int {
 	return 202
 }
 
-// noCardNumbers refuses a row that brings a card number in a field that we keep or print.
+// noCardNumbers refuses a row that brings a card number in a field that we keep or print, or over several of them.
 func (d *decider) noCardNumbers(row *request.Row, mask func(string) string) {
-	for _, f := range []struct {
+	fields := []struct {
 		column string
 		value  *string
 	}{
@@ -403,7 +403,8 @@ func (d *decider) noCardNumbers(row *request.Row, mask func(string) string) {
 		{"address_line1", &row.Fields.Address.Line1}, {"address_line2", &row.Fields.Address.Line2},
 		{"address_line3", &row.Fields.Address.Line3}, {"address_line4", &row.Fields.Address.Line4},
 		{"city", &row.Fields.Address.City}, {"region", &row.Fields.Address.Region}, {"postcode", &row.Fields.Address.Postcode},
-	} {
+	}
+	for _, f := range fields {
 		if len(*f.value) < 13 {
 			continue
 		}
@@ -413,6 +414,21 @@ func (d *decider) noCardNumbers(row *request.Row, mask func(string) string) {
 				Detail: fmt.Sprintf("Column %s holds a card number; take it out and send the row again.", f.column)})
 		}
 	}
+	values := make([]string, len(fields))
+	for i, f := range fields {
+		values[i] = *f.value
+	}
+	if !iso.MaskAcross(values, mask) {
+		return
+	}
+	var columns []string
+	for i, f := range fields {
+		if values[i] != *f.value {
+			columns, *f.value = append(columns, f.column), values[i]
+		}
+	}
+	row.Problems = append(row.Problems, request.Problem{Code: "row_malformed", Column: columns[0],
+		Detail: fmt.Sprintf("Columns %s hold a card number between them; take it out and send the row again.", strings.Join(columns, " and "))})
 }
 
 // referenceKey is how a sender's reference is kept: as it is, or its keyed digest where it looks like a card number.

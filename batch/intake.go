@@ -197,6 +197,9 @@ func (n *Night) checkFile(ctx context.Context, f ledger.RequestFile) error {
 		if err := answered.meet(n, row); err != nil {
 			return err
 		}
+		if file.Format() == "xlsx" { // of a text the bytes are searched, with what stands between its cells
+			return scan.row(ctx, row.Cells)
+		}
 		return scan.cells(ctx, row.Cells)
 	})
 	if err == nil {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"reemboss/batch/ledger"
 	"reemboss/bureau"
@@ -225,6 +226,16 @@ func (s *panScan) cells(ctx context.Context, cells []string) error {
 		return nil
 	}
 	return s.settle(ctx)
+}
+
+// row searches cells that are neighbours in a row, and what stands over several of them.
+func (s *panScan) row(ctx context.Context, cells []string) error {
+	if line := strings.Join(cells, ","); iso.MayHoldPAN(line) {
+		if err := s.cells(ctx, []string{line}); err != nil {
+			return err
+		}
+	}
+	return s.cells(ctx, cells)
 }
 
 func (s *panScan) settle(ctx context.Context) error {

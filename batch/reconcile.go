@@ -359,7 +359,7 @@ const maxResultWorkbook = 512 << 20
 // writeResult writes <name>.result.csv and, for a workbook, <name>.result.xlsx.
 func (n *Night) writeResult(ctx context.Context, f ledger.RequestFile) (notes []string, err error) {
 	in := report.ResultInput{
-		Dir: filepath.Dir(n.Path(f.Final)), Files: n.Files, Name: resultName(f), Mask: n.masker(ctx), FindKnown: n.knownIn(ctx), MaxUnpacked: min(n.Config.Intake.MaxUnpacked, maxResultWorkbook),
+		Dir: filepath.Dir(n.Path(f.Final)), Files: n.Files, Name: resultName(f), Mask: n.masker(ctx), HoldsPAN: f.HoldsPAN, FindKnown: n.knownIn(ctx), MaxUnpacked: min(n.Config.Intake.MaxUnpacked, maxResultWorkbook),
 		Told: func(ctx context.Context, fn func(*ledger.Told) error) error {
 			return n.Ledger.EachTold(ctx, "", f.ID, fn)
 		},

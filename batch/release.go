@@ -51,6 +51,7 @@ func (n *Night) onlyLooks(ctx context.Context, f ledger.BureauFile) (bool, error
 
 // keepBack marks a file that may not be sent in this run, and why.
 func (n *Night) keepBack(f ledger.BureauFile, why string) {
+	why = n.safe(why)
 	n.kept[f.ID] = why
 	n.Log.Error().Str("run", n.run.ID).Str("file", f.Name).Msg(why)
 }

@@ -81,8 +81,9 @@ func (n *Night) trySend(ctx context.Context, f ledger.BureauFile, sessions map[s
 	if err == nil || stopped(err) && ctx.Err() != nil || !errors.As(err, &theirs) {
 		return "", err
 	}
-	n.Log.Error().Str("run", n.run.ID).Str("file", f.Name).Str("class", theirs.Class.String()).Msg(n.safe(theirs.Error()))
-	return theirs.Error(), nil
+	why = n.safe(theirs.Error())
+	n.Log.Error().Str("run", n.run.ID).Str("file", f.Name).Str("class", theirs.Class.String()).Msg(why)
+	return why, nil
 }
 
 // unsent keeps why a file was not sent, and puts one that was out before back to what it was. It gives the file's state.

@@ -184,6 +184,7 @@ func fileSize(b config.Bureau, waiting int64) int64 {
 
 // wait keeps the reason why a recipient's orders stay where they are.
 func (n *Night) wait(recipient, reason string) {
+	reason = n.safe(reason)
 	n.waiting[recipient] = reason
 	n.Log.Warn().Str("run", n.run.ID).Str("recipient", recipient).Msg("orders wait: " + reason)
 }

@@ -13,6 +13,7 @@ import (
 	"reemboss/batch/durable"
 	"reemboss/batch/ledger"
 	"reemboss/batch/rules"
+	"reemboss/formats/iso"
 	"reemboss/formats/request"
 )
 
@@ -46,6 +47,9 @@ type ResultInput struct {
 	Told func(ctx context.Context, fn func(*ledger.Told) error) error
 	// Mask gives a cell with every known card number in it masked.
 	Mask func(cell string) string
+	// HoldsPAN says that a card number was found in the file, whose original is sealed for it: it may stand over several
+	// cells of a row. Only then rows are searched as a whole.
+	HoldsPAN bool
 	// Workbook gives the sender's workbook in memory (never by way of a clear file of ours); nil when the file is none.
 	Workbook func() ([]byte, error)
 	// FindKnown says whether a text holds a known card number in clear. Needed with Workbook.
@@ -80,9 +84,9 @@ func WriteResult(ctx context.Context, in ResultInput) (*Result, error) {
 		return nil, fmt.Errorf("write the result of %s: nobody says which cells are card numbers", in.Name)
 	}
 	res := &Result{CSV: filepath.Join(in.Dir, in.Name+".result.csv")}
-	whole := false
+	whole, across := false, false
 	err := in.Files.Write(res.CSV, func(w io.Writer) (err error) {
-		res.Rows, whole, err = writeResultCSV(ctx, w, in)
+		res.Rows, whole, across, err = writeResultCSV(ctx, w, in)
 		return err
 	})
 	if err != nil {
@@ -91,6 +95,9 @@ func WriteResult(ctx context.Context, in ResultInput) (*Result, error) {
 	switch {
 	case in.Workbook == nil || whole:
 		return res, nil
+	case across:
+		res.Withheld = fmt.Sprintf("%s has no result workbook, only the CSV: a card number that we know stands over several cells of a row", in.Name)
+		return res, in.Files.Remove(filepath.Join(in.Dir, in.Name+".result.xlsx")) // one of an earlier try
 	case res.Rows > MaxWorkbookRows:
 		res.Withheld = fmt.Sprintf("%s has %d rows; a workbook of more than %d rows gets its result as CSV only", in.Name, res.Rows, MaxWorkbookRows)
 		return res, nil
@@ -98,47 +105,58 @@ func WriteResult(ctx context.Context, in ResultInput) (*Result, error) {
 	return res, writeWorkbook(ctx, in, res)
 }
 
-// writeResultCSV walks the sender's rows and the answers side by side.
-func writeResultCSV(ctx context.Context, w io.Writer, in ResultInput) (rows int64, whole bool, err error) {
+// writeResultCSV walks the sender's rows and the answers side by side. across says that a card number stood over several
+// cells of a row; it is masked.
+func writeResultCSV(ctx context.Context, w io.Writer, in ResultInput) (rows int64, whole, across bool, err error) {
 	answers := pullTold(ctx, in.Told)
 	defer answers.stop()
 	if err := answers.advance(); err != nil {
-		return 0, false, err
+		return 0, false, false, err
 	}
 	columns := senderColumns(in.Sheets, in.Mask)
+	if in.HoldsPAN {
+		across = iso.MaskAcross(columns.header, in.Mask)
+	}
 	alone := in.Each == nil && answers.now != nil && answers.now.Pos > 0
 	if alone {
 		columns.header = []string{"card_id"}
 	}
 	out, err := newTable(w, append(append([]string{"sheet", "row"}, columns.header...), resultColumns...)...)
 	if err != nil {
-		return 0, false, err
+		return 0, false, false, err
 	}
 	if alone {
-		return writeAlone(out, answers, in.Mask)
+		rows, err := writeAlone(out, answers, in.Mask)
+		return rows, false, false, err
 	}
 	if answers.now != nil && answers.now.Pos == 0 {
-		return out.rows, true, writeWhole(out, columns, answers)
+		return out.rows, true, false, writeWhole(out, columns, answers)
 	}
 	if in.Each != nil {
 		err = in.Each(func(row *request.Row) error {
 			if err := answers.matches(row, in.Mask); err != nil {
 				return err
 			}
-			cells := append(columns.place(row, in.Mask), answerCells(answers.now)...)
-			if err := out.add(cells); err != nil {
+			cells := columns.place(row, in.Mask)
+			if in.HoldsPAN && iso.MaskAcross(cells[2:], in.Mask) {
+				across = true
+			}
+			for i, cell := range cells {
+				cells[i] = Neutral(cell)
+			}
+			if err := out.add(append(cells, answerCells(answers.now)...)); err != nil {
 				return err
 			}
 			return answers.advance()
 		})
 	}
 	if err != nil {
-		return out.rows, false, err
+		return out.rows, false, across, err
 	}
 	if answers.now != nil {
-		return out.rows, false, fmt.Errorf("%w: the file ends after %d rows, and there is an answer for row %d of it", ErrRowsDiffer, out.rows, answers.now.Pos)
+		return out.rows, false, across, fmt.Errorf("%w: the file ends after %d rows, and there is an answer for row %d of it", ErrRowsDiffer, out.rows, answers.now.Pos)
 	}
-	return out.rows, false, out.close()
+	return out.rows, false, across, out.close()
 }
 
 // writeWhole writes the one row, row 0, of a file refused as a whole.
@@ -157,17 +175,17 @@ func writeWhole(out *table, columns senderLayout, answers *toldCursor) error {
 }
 
 // writeAlone writes the answers without the sender's rows, which are no longer those that were decided.
-func writeAlone(out *table, answers *toldCursor, mask func(string) string) (rows int64, whole bool, err error) {
+func writeAlone(out *table, answers *toldCursor, mask func(string) string) (rows int64, err error) {
 	for answers.now != nil {
 		place := []string{Neutral(answers.now.Sheet), strconv.Itoa(answers.now.Line), Neutral(mask(answers.now.CardID))}
 		if err := out.add(append(place, answerCells(answers.now)...)); err != nil {
-			return out.rows, false, err
+			return out.rows, err
 		}
 		if err := answers.advance(); err != nil {
-			return out.rows, false, err
+			return out.rows, err
 		}
 	}
-	return out.rows, false, out.close()
+	return out.rows, out.close()
 }
 
 // toldCursor turns the ledger's walk over answers into one that the walk over
@@ -259,18 +277,18 @@ func senderColumns(sheets []SenderSheet, mask func(string) string) senderLayout 
 	return l
 }
 
-// place gives the row's cells as they stand in the result: sheet, row, then the
-// union's columns. A cell to the right of the header's last column has no
+// place gives the row's cells where they stand in the result, masked one by one
+// and not yet neutral: sheet, row, then the union's columns. A cell to the right of the header's last column has no
 // column in the result and is left out.
 func (l senderLayout) place(row *request.Row, mask func(string) string) []string {
 	cells := make([]string, 2+len(l.header), 2+len(l.header)+len(resultColumns))
-	cells[0], cells[1] = Neutral(mask(row.Sheet)), strconv.Itoa(row.Line)
+	cells[0], cells[1] = mask(row.Sheet), strconv.Itoa(row.Line)
 	if row.SheetNo >= len(l.column) {
 		return cells
 	}
 	for i, cell := range row.Cells {
 		if i < len(l.column[row.SheetNo]) {
-			cells[2+l.column[row.SheetNo][i]] = Neutral(maskCell(cell, mask))
+			cells[2+l.column[row.SheetNo][i]] = maskCell(cell, mask)
 		}
 	}
 	return cells

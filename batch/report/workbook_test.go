@@ -428,3 +428,67 @@ func TestNothingIsSpooledToTheTemporaryFolder(t *testing.T) {
 		t.Error(err, res)
 	}
 }
+
+// What is said of a withheld workbook stands in reports, beside an original that is sealed for what it holds.
+func TestWhyAWorkbookIsWithheldQuotesNothingOfIt(t *testing.T) {
+	const sheet, styles = "xl/worksheets/sheet1.xml", "xl/styles.xml"
+	part := func(name string) func(*excelize.File) {
+		return func(f *excelize.File) { f.Pkg.Store(name, []byte("<x/>")) }
+	}
+	for name, book := range map[string][]byte{
+		"a part's name":     simpleBook(t, part("customXml/"+clear+".xml")),
+		"a folder's name":   simpleBook(t, part(clear[:8]+"-"+clear[8:]+"/x.xml")),
+		"a merged cell":     altered(t, sheet, "</sheetData>", `</sheetData><mergeCells><mergeCell ref="`+clear+`"/></mergeCells>`),
+		"a truth":           altered(t, sheet, "<sheetData>", `<sheetPr><outlinePr summaryBelow="`+clear+`"/></sheetPr><sheetData>`),
+		"a cell's style":    altered(t, sheet, `<c r="A2"`, `<c r="A2" s="`+clear+`x"`),
+		"a row's height":    altered(t, sheet, `<row r="2"`, `<row r="2" ht="`+clear+`x"`),
+		"a count of styles": altered(t, styles, `<fonts count="1"`, `<fonts count="`+clear+`x"`),
+		"an element's name": altered(t, styles, "<fonts", "<a:"+clear+":b/><fonts"),
+		"a dimension":       altered(t, sheet, "<sheetData>", `<dimension ref="A1:`+clear+`"/><sheetData>`),
+	} {
+		in := simple.input(t, book)
+		res, err := WriteResult(t.Context(), in)
+		if err != nil {
+			t.Errorf("%s ends the night: %s", name, maskSpaced(err.Error()))
+			continue
+		}
+		if res.Withheld == "" || findClear(res.Withheld) {
+			t.Errorf("%s: %s", name, maskSpaced(res.Withheld))
+		}
+	}
+}
+
+// altered is the simple workbook with a piece of one part replaced.
+func altered(t *testing.T, part, from, to string) []byte {
+	t.Helper()
+	book := simpleBook(t, func(*excelize.File) {})
+	in, err := zip.NewReader(bytes.NewReader(book), int64(len(book)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	for _, p := range in.File {
+		content, err := readPart(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Name == part {
+			before := content
+			if content = bytes.Replace(content, []byte(from), []byte(to), 1); bytes.Equal(before, content) {
+				t.Fatalf("%s has no %s", part, from)
+			}
+		}
+		add, err := w.Create(p.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := add.Write(content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}

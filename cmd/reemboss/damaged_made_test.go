@@ -3,6 +3,7 @@ package main
 import (
 	"archive/zip"
 	"bytes"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -57,6 +58,9 @@ func linked(target func(n *damagedNight) string) func(*damagedNight, int) damage
 		return placed(func(path string) error { return os.Symlink(target(n), path) })(n, id)
 	}
 }
+
+// firstMade is the id of the card of a group's first file.
+const firstMade = 23000
 
 func cardNumber(id int) string {
 	_, card := damagedCards()
@@ -171,9 +175,80 @@ var madeFiles = map[string]func(*damagedNight, int) damagedFile{
 	"number-in-an-xz.csv":     holding(func(*damagedNight, int) []byte { return []byte("\xfd7zXZ\x00 and so on") }),
 	"number-in-a-zstd.csv":    holding(func(*damagedNight, int) []byte { return []byte("\x28\xb5\x2f\xfd and so on") }),
 	"number-in-a-message.csv": holding(func(n *damagedNight, id int) []byte { return n.sealExtract(lines("card_id", cardNumber(id))) }),
+	"number-as-a-part.xlsx": holding(func(n *damagedNight, id int) []byte {
+		return carrying(n.tb, workbook(n.tb, [][]any{{"card_id"}, {strconv.Itoa(id)}}), "customXml/"+cardNumber(id)+".xml", []byte("<x/>"))
+	}),
+	"number-as-a-folder.xlsx": holding(func(n *damagedNight, id int) []byte {
+		pan := cardNumber(id)
+		return carrying(n.tb, workbook(n.tb, [][]any{{"card_id"}, {strconv.Itoa(id)}}), pan[:8]+"-"+pan[8:]+"/x.bin", []byte("x"))
+	}),
+	"number-as-a-part-twice.xlsx": holding(func(n *damagedNight, id int) []byte {
+		name := "customXml/" + cardNumber(id) + ".xml"
+		return carrying(n.tb, carrying(n.tb, workbook(n.tb, [][]any{{"card_id"}, {strconv.Itoa(id)}}), name, []byte("<x/>")), name, []byte("<x/>"))
+	}),
+	"number-as-a-merged-cell.xlsx": spoiled(`</sheetData>`, `</sheetData><mergeCells><mergeCell ref="NUMBER"/></mergeCells>`),
+	"number-as-a-truth.xlsx":       spoiled(`<sheetData>`, `<sheetPr><outlinePr summaryBelow="NUMBER"/></sheetPr><sheetData>`),
+	"number-as-a-style.xlsx":       spoiled(`<c r="A2"`, `<c r="A2" s="NUMBERx"`),
+	"number-as-a-row-height.xlsx":  spoiled(`<row r="2"`, `<row r="2" ht="NUMBERx"`),
+	"number-as-a-dimension.xlsx":   spoiled(`<sheetData>`, `<dimension ref="A1:NUMBER"/><sheetData>`),
+	"number-as-an-element.xlsx":    spoiled(`</worksheet>`, `<a></bNUMBER></worksheet>`),
+	"number-as-an-entity.xlsx":     spoiled(`</worksheet>`, `<a>&xNUMBER;</a></worksheet>`),
+	"number-as-a-broken-name.xlsx": spoiled(`<sheetData>`, `<a:NUMBER:b/><sheetData>`),
+	"number-over-cells.csv": holding(func(_ *damagedNight, id int) []byte {
+		pan := cardNumber(id)
+		return lines("card_id,a,b,c,d", strings.Join([]string{strconv.Itoa(id), pan[:4], pan[4:8], pan[8:12], pan[12:]}, ","))
+	}),
+	"number-over-cells.xlsx": holding(func(n *damagedNight, id int) []byte {
+		pan := cardNumber(id)
+		return workbook(n.tb, [][]any{{"card_id", "a", "b"}, {strconv.Itoa(id), pan[:8], pan[8:]}})
+	}),
+	"number-over-an-address.csv": holding(func(_ *damagedNight, id int) []byte {
+		pan := cardNumber(id)
+		return lines("card_id,address_line1,address_line2,city,postcode,country", strconv.Itoa(id)+","+pan[:8]+","+pan[8:]+",Berlin,10115,DE")
+	}),
 	"number-in-json.json": holding(func(_ *damagedNight, id int) []byte {
 		return []byte(`{"cards":[` + strconv.Itoa(id) + `],"remark":"` + cardNumber(id) + `"}`)
 	}),
+}
+
+// spoiled is a workbook in whose sheet a piece is replaced by one that has the card number for NUMBER.
+func spoiled(from, to string) func(*damagedNight, int) damagedFile {
+	return holding(func(n *damagedNight, id int) []byte {
+		book := workbook(n.tb, [][]any{{"card_id"}, {strconv.Itoa(id)}})
+		in, err := zip.NewReader(bytes.NewReader(book), int64(len(book)))
+		if err != nil {
+			n.tb.Fatal(err)
+		}
+		var out bytes.Buffer
+		w := zip.NewWriter(&out)
+		for _, part := range in.File {
+			r, err := part.Open()
+			if err != nil {
+				n.tb.Fatal(err)
+			}
+			content, err := io.ReadAll(r)
+			if err != nil {
+				n.tb.Fatal(err)
+			}
+			if part.Name == "xl/worksheets/sheet1.xml" {
+				if !bytes.Contains(content, []byte(from)) {
+					n.tb.Fatalf("the sheet has no %s", from)
+				}
+				content = bytes.Replace(content, []byte(from), []byte(strings.ReplaceAll(to, "NUMBER", cardNumber(id))), 1)
+			}
+			copied, err := w.Create(part.Name)
+			if err != nil {
+				n.tb.Fatal(err)
+			}
+			if _, err := copied.Write(content); err != nil {
+				n.tb.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			n.tb.Fatal(err)
+		}
+		return out.Bytes()
+	})
 }
 
 // carrying adds a part to a workbook.
@@ -224,7 +299,7 @@ func TestDamagedFilesThatNoRepositoryHolds(t *testing.T) {
 				if make == nil {
 					t.Fatalf("%s: nobody makes it", c.File)
 				}
-				f := make(n, 23000+i)
+				f := make(n, firstMade+i)
 				if f.damagedCase = c; f.name == "" {
 					f.name, f.shown = c.File, c.File
 					n.write("inbox/"+f.name, f.content)

@@ -156,6 +156,10 @@ func (n *damagedNight) run(files []damagedFile) *report.Reconciliation {
 	s := newSecrets()
 	s.pan(n.first.pan, "the first card's number")
 	s.pan(n.last.pan, "the last card's number")
+	_, card := damagedCards()
+	for i, f := range files {
+		s.pan(card(firstMade+i).pan, "the number in "+f.File)
+	}
 	for _, place := range s.leaks(n.workspace, r.stdout, r.stderr) {
 		n.tb.Error(place)
 	}

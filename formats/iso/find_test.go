@@ -111,6 +111,25 @@ func TestMaskSpans(t *testing.T) {
 	}
 }
 
+func TestANumberOverCellsIsMaskedInEachOfThem(t *testing.T) {
+	mask := func(text string) string { return MaskSpans(text, FindPANs(text)) }
+	for _, c := range []struct{ cells, want string }{
+		{"4111 1111 1111 1111", "4111 11** **** 1111"},
+		{"1001x 41111111 11111111 x", "1001x 411111** ****1111 x"},
+		{"4111111111111111", "411111******1111"},
+		{"Zürich４１１１ 1111\xff 11111111 Łódź", "Zürich４１１１ 11**\xff ****1111 Łódź"},
+		{"411111111111 x 1111", "411111111111 x 1111"},
+		{"4111  1111 11111111", "4111  11** ****1111"},
+		{"4111    1111 11111111", "4111    1111 11111111"}, // further apart than in any card number
+	} {
+		cells := strings.Split(c.cells, " ")
+		changed := MaskAcross(cells, mask)
+		if got := strings.Join(cells, " "); got != c.want || changed != (c.cells != c.want) {
+			t.Errorf("%q %v, want %q", got, changed, c.want)
+		}
+	}
+}
+
 // A number with one of these before each group stands apart from digits that are no part of it.
 var (
 	separators = []string{"", "", " ", "-", ".", "\u00a0", "\u2011"}

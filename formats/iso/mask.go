@@ -147,3 +147,27 @@ func ofScheme(digits string) bool {
 	}
 	return false
 }
+
+// MaskAcross masks card numbers whose digits stand in several cells of a row, as [MaskSpans] does within one text. mask
+// gives a text with the numbers in it hidden, each character by one asterisk; it is asked about the cells as a line with
+// one comma between two of them, where they stand no further apart than in any file. The cells are changed in place;
+// changed says whether any was.
+func MaskAcross(cells []string, mask func(string) string) (changed bool) {
+	line := strings.Join(cells, ",")
+	if !MayHoldPAN(line) {
+		return false
+	}
+	masked := mask(line)
+	if masked == line {
+		return false
+	}
+	for i, cell := range cells {
+		end := 0
+		for range utf8.RuneCountInString(cell) {
+			_, width := utf8.DecodeRuneInString(masked[end:])
+			end += width
+		}
+		cells[i], masked = masked[:end], masked[min(end+1, len(masked)):] // behind the comma
+	}
+	return true
+}
