@@ -94,6 +94,11 @@ func Open(ctx context.Context, dir string, o Options) (*Night, error) {
 	if err := n.allowed(o.privilege()); err != nil {
 		return nil, err
 	}
+	if o.Lock {
+		if err := n.reachRun(o.privilege()); err != nil {
+			return nil, err
+		}
+	}
 	if err := n.openKeys(ctx); err != nil {
 		return nil, err
 	}
@@ -254,6 +259,9 @@ func (n *Night) openLedger(ctx context.Context, change bool) error {
 	if change {
 		n.missingInboxes()
 		if err := n.prepare(n.recipients()); err != nil {
+			return setup("%w", err)
+		}
+		if err := n.movable(); err != nil {
 			return setup("%w", err)
 		}
 	}
