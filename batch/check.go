@@ -30,16 +30,25 @@ type CheckedRow struct {
 // Check says what a run would answer to each row of the files, in their order,
 // as if they were dropped together tonight, and changes nothing. Rows are
 // decided and issued by the very code of the night, with placeholders for the
-// secrets; nothing is committed.
+// secrets; nothing is committed. A file that cannot be opened keeps the others
+// from nothing: it is a [SetupError] at the end.
 func (n *Night) Check(ctx context.Context, paths []string, fn func(CheckedRow) error) error {
 	d := newDecider(n)
+	var unopened []error
 	for i, path := range paths {
 		d.fileID = -int64(i + 1) // no file of the ledger: rows of different files are never "the same file"
-		if err := n.checkPath(ctx, d, path, fn); err != nil {
-			return fmt.Errorf("%s: %w", n.shown(ctx, filepath.Base(path)), err)
+		err := n.checkPath(ctx, d, path, fn)
+		if err == nil {
+			continue
 		}
+		err = fmt.Errorf("%s: %w", n.shown(ctx, filepath.Base(path)), err)
+		var unusable *SetupError
+		if !errors.As(err, &unusable) {
+			return err
+		}
+		unopened = append(unopened, err)
 	}
-	return nil
+	return errors.Join(unopened...)
 }
 
 func (n *Night) checkPath(ctx context.Context, d *decider, path string, fn func(CheckedRow) error) error {

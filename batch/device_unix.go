@@ -1,26 +1,11 @@
 package batch
 
 import (
-	"fmt"
 	"io/fs"
-	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
-
-// device names the file system that a folder lies on.
-func device(path string) (uint64, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0, fmt.Errorf("look at %s: %w", path, err)
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, nil
-	}
-	return uint64(stat.Dev), nil //nolint:unconvert // int32 on some systems
-}
 
 // userOf is the user id that a file belongs to, where the system tells.
 func userOf(info fs.FileInfo) (uid int, known bool) {

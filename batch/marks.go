@@ -51,8 +51,8 @@ type auditMark struct {
 	Hash string `json:"hash"`
 }
 
-// errMarksDamaged: they are there and say nothing.
-var errMarksDamaged = errors.New("the high-water marks are damaged")
+// ErrMarksDamaged: they are there and say nothing. A person puts them back (exit code 4), as where they are gone.
+var ErrMarksDamaged = errors.New("the high-water marks are damaged")
 
 func readMarks(path string, files durable.Files) (*marks, error) {
 	m := &marks{path: path, files: files, high: map[string]int64{}}
@@ -64,7 +64,7 @@ func readMarks(path string, files durable.Files) (*marks, error) {
 		return nil, fmt.Errorf("read the high-water marks: %w", err)
 	}
 	if err := m.parse(text); err != nil {
-		return nil, fmt.Errorf("%w: %s (%w); do not delete them: they keep numbers from being given twice. Put them back from a copy of today, or restore a backup with reemboss restore", errMarksDamaged, path, err)
+		return nil, fmt.Errorf("%w: %s (%w); do not delete them: they keep numbers from being given twice. Put them back from a copy of today, or restore a backup with reemboss restore", ErrMarksDamaged, path, err)
 	}
 	return m, nil
 }

@@ -186,7 +186,7 @@ func (n *Night) work(ctx context.Context) (*Result, error) {
 
 // places are the folders that a run, an import or a repeated report writes files into.
 func (n *Night) places() []string {
-	list := []string{n.Path("state"), n.HeldReturns(), n.AuditHeads(), n.Path("keys")}
+	list := []string{n.Path("state"), n.Intake(), n.HeldReturns(), n.AuditHeads(), n.Path("keys")}
 	for name := range n.Config.Bureaus {
 		list = append(list, n.Path("returns", name), n.Path("returns", name, "quarantine"))
 	}

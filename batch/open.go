@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -85,7 +86,7 @@ func productOf(sortKey string) string {
 // Open loads a workspace and checks all that a night stands on, rights of files
 // first, keys and check values included, before it touches anything; card keys in tokens and modules
 // are left to [Night.Run]. Errors: [SetupError],
-// [ErrLocked], [ledger.ErrBehind] for a ledger that is an older copy, [ledger.ErrDamaged].
+// [ErrLocked], [ledger.ErrBehind] for a ledger that is an older copy, [ledger.ErrDamaged], [ErrMarksDamaged].
 func Open(ctx context.Context, dir string, o Options) (*Night, error) {
 	n, err := newNight(dir, o)
 	if err != nil {
@@ -93,6 +94,11 @@ func Open(ctx context.Context, dir string, o Options) (*Night, error) {
 	}
 	if err := n.allowed(o.privilege()); err != nil {
 		return nil, err
+	}
+	if o.Lock {
+		if err := n.reachRun(o.privilege()); err != nil {
+			return nil, err
+		}
 	}
 	if err := n.openKeys(ctx); err != nil {
 		return nil, err
@@ -130,6 +136,9 @@ func newNight(dir string, o Options) (*Night, error) {
 	}
 	w := Workspace{Dir: dir, Files: durable.Files{Disk: o.Disk}}
 	cfg, err := config.Load(w.Config())
+	if errors.Is(err, fs.ErrNotExist) && cfg == nil {
+		return nil, setup("%s is no workspace: it has no config.yaml; name the workspace with --dir or REEMBOSS_DIR, or make one with reemboss init DIR", dir)
+	}
 	if cfg == nil {
 		return nil, &SetupError{err}
 	}
@@ -254,6 +263,9 @@ func (n *Night) openLedger(ctx context.Context, change bool) error {
 	if change {
 		n.missingInboxes()
 		if err := n.prepare(n.recipients()); err != nil {
+			return setup("%w", err)
+		}
+		if err := n.movable(); err != nil {
 			return setup("%w", err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"syscall"
 	"time"
 
 	"reemboss/batch/config"
@@ -198,12 +199,26 @@ func (n *Night) answer(ctx context.Context) (int64, error) {
 		if err := ctx.Err(); err != nil {
 			return items, err
 		}
-		if err := n.troubled(n.answerFile(ctx, f)); err != nil {
+		if err := n.troubled(unanswerable(f, n.answerFile(ctx, f))); err != nil {
 			return items, fmt.Errorf("%s: %w", printable(f.Name), err)
 		}
 		items++
 	}
 	return items, nil
+}
+
+// unanswerable is the trouble of a decided file that for want of a right, or of a way, gets no result or not to its last
+// place: the others get theirs, and the next run goes on with it. Any other error is given back.
+func unanswerable(f ledger.RequestFile, err error) error {
+	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) && !errors.Is(err, syscall.EXDEV) {
+		return err
+	}
+	folder := "done/ and refused/ and what is in them"
+	if f.Final != "" {
+		folder = filepath.ToSlash(filepath.Dir(f.Final)) + "/"
+	}
+	return &fileTrouble{what: printable(f.Name) + " is decided and has no answer yet",
+		why: fmt.Sprintf("Its rows stand as they were decided, but its result cannot be written or the file not be put beside it (%v). Give the account that runs this the right to write %s, which must lie on the mount of state/intake/; the next run goes on with it.", plain(err), folder)}
 }
 
 // answerFile: the last place is recorded first, then the results are written beside it, then the file moves there. Each step may be repeated.

@@ -116,7 +116,7 @@ func (n *Night) restore(ctx context.Context, r RestoreRequest) (*RestoreTold, er
 	folder := n.restoringIn()
 	var err error
 	n.marks, err = readMarks(n.MarksFile(), n.Files)
-	if errors.Is(err, errMarksDamaged) { // they are set aside; without them a person says more
+	if errors.Is(err, ErrMarksDamaged) { // they are set aside; without them a person says more
 		n.marks, err = &marks{path: n.MarksFile(), files: n.Files, high: map[string]int64{}}, nil
 	}
 	if err != nil {

@@ -73,7 +73,7 @@ func (n *Night) tellUntaken() {
 		n.untakenFiles += len(names)
 		stay := "It stays there: "
 		if len(names) > 1 {
-			stay = "They stay there: "
+			stay = "Each stays there: "
 		}
 		need := report.Need{What: fmt.Sprintf("%s in %s/ could not be taken", some(names), h.folder), Why: stay + h.why + ".", Command: "reemboss run"}
 		if h.cards {

@@ -69,23 +69,11 @@ func (w Workspace) folders(recipients []string) []string {
 	return list
 }
 
-// prepare makes the folders that are missing and checks that inbox, intake and
-// last places share a file system: a file moves by one rename.
+// prepare makes the folders that are missing.
 func (w Workspace) prepare(recipients []string) error {
 	for _, folder := range w.folders(recipients) {
 		if err := w.Files.MkdirAll(folder); err != nil {
 			return fmt.Errorf("make the workspace folder %s: %w", folder, err)
-		}
-	}
-	intake, err := device(w.Intake())
-	if err != nil {
-		return err
-	}
-	for _, folder := range []string{w.Inbox(), w.InboxCards(), w.Path("done"), w.Path("refused")} {
-		if other, err := device(folder); err != nil {
-			return err
-		} else if other != intake {
-			return fmt.Errorf("%s/ and state/intake/ of %s lie on different file systems; a file can only move whole by a rename within one: put them on one", w.Relative(folder), w.Dir)
 		}
 	}
 	return nil

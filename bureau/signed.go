@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
+	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 )
@@ -122,6 +123,9 @@ func ringOf(keys []*Key) openpgp.EntityList {
 
 func readBody(message *openpgp.MessageDetails, limit int64) ([]byte, error) {
 	content, err := io.ReadAll(io.LimitReader(message.UnverifiedBody, limit+1))
+	if errors.Is(err, pgperrors.ErrMessageTooLarge) { // compressed, it unpacks to more than there is room for
+		return nil, ErrTooLong
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read a signed message: it was changed or cut on its way: %w", err)
 	}

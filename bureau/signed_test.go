@@ -115,6 +115,7 @@ func TestSignedMessagesThatAreRefused(t *testing.T) {
 		"clear text":                         {[]byte(signedText), nil},
 		"nothing":                            {nil, nil},
 		"longer than is taken":               {home.sign(t, annaPrint, strings.Repeat("a line\n", 200), "--sign"), ErrTooLong},
+		"many times longer, compressed":      {home.sign(t, annaPrint, strings.Repeat("a line\n", 100_000), "--sign"), ErrTooLong},
 		"clear-signed, longer":               {home.sign(t, annaPrint, strings.Repeat("a line\n", 200), "--clearsign"), ErrTooLong},
 		"a signature that ended":             {home.sign(t, annaPrint, signedText, "--default-sig-expire", "seconds=60", "--clearsign"), ErrBadSignature},
 	} {

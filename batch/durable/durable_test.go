@@ -244,3 +244,22 @@ func TestRemoveInFollowsNoLinkOut(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What keeps a file from a folder is told of that folder alone, the others are tried all the same, and nothing is left.
+func TestMovesAreTriedThereAndBack(t *testing.T) {
+	dir := t.TempDir()
+	home, free, closed := filepath.Join(dir, "home"), filepath.Join(dir, "free"), filepath.Join(dir, "closed")
+	if err := errors.Join(os.Mkdir(home, 0o700), os.Mkdir(free, 0o700), os.WriteFile(filepath.Join(free, probeName), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := Files{}.TryMoves(home, closed, free)
+	if err != nil || len(kept) != 1 || !errors.Is(kept[closed], fs.ErrNotExist) {
+		t.Errorf("kept %v, %v", kept, err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*", ".*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+	if _, err := (Files{}).TryMoves(closed, free); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a home: %v", err)
+	}
+}

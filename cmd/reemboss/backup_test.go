@@ -332,6 +332,12 @@ func TestAnOlderLedgerIsNoticedWhateverTheNightDid(t *testing.T) {
 			if r := w.do(exitPerson, "run"); !strings.Contains(string(r.stderr), "marks.json is not there") {
 				t.Error(string(r.stderr))
 			}
+			for _, damaged := range []string{"", string(marks[:len(marks)/2])} {
+				w.write("state/marks.json", []byte(damaged))
+				if r := w.do(exitPerson, "run"); !strings.Contains(string(r.stderr), "do not delete them") {
+					t.Error(string(r.stderr))
+				}
+			}
 			w.write("state/marks.json", marks)
 			w.do(exitComplete, "run")
 		})

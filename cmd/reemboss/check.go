@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"reemboss/batch"
@@ -35,10 +36,11 @@ func (c *checkCommand) Run(s *session) error {
 		_, err := fmt.Fprintf(s.out, "%-9s %s card %s: %s %s\n", r.Outcome, where, r.CardID, r.Code, r.Message)
 		return err
 	})
-	if err != nil || c.JSON {
+	var unopened *batch.SetupError
+	if c.JSON || err != nil && !errors.As(err, &unopened) {
 		return err
 	}
 	fmt.Fprintf(s.out, "\naccepted %d, refused %d, duplicate %d, held %d; nothing was done\n",
 		counts[rules.Accepted], counts[rules.Refused], counts[rules.Duplicate], counts[rules.Held])
-	return nil
+	return err
 }

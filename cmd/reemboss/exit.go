@@ -45,7 +45,7 @@ func exitOf(ctx context.Context, err error) int {
 		return exitUsage
 	case errors.Is(err, batch.ErrLocked), errors.Is(err, batch.ErrBackup), errors.Is(err, batch.ErrLooked), errors.Is(err, batch.ErrReplaced), errors.Is(err, ledger.ErrBusy):
 		return exitLocked
-	case errors.Is(err, ledger.ErrBehind), errors.Is(err, ledger.ErrDamaged):
+	case errors.Is(err, ledger.ErrBehind), errors.Is(err, ledger.ErrDamaged), errors.Is(err, batch.ErrMarksDamaged):
 		return exitPerson
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return exitStopped

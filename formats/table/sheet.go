@@ -226,7 +226,10 @@ func (s *sheetScanner) place(ref []byte) error {
 			column = column*26 + int(c-'A') + 1
 		}
 	}
-	if column <= s.column || column > maxSheetColumn {
+	if column > maxSheetColumn {
+		return notXML("a cell stands beyond the last column that a sheet can have (XFD)")
+	}
+	if column <= s.column {
 		return notXML("the cells of a row are not in order")
 	}
 	s.column = column

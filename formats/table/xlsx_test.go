@@ -243,6 +243,8 @@ func TestADamagedSheetIsAnErrorAndNeverFewerRows(t *testing.T) {
 			wantError(t, err, Unreadable, `sheet "Cards"`)
 		})
 	}
+	_, _, err := read(t, book(row(1, `<c r="XFE1"/>`)).bytes(), Options{})
+	wantError(t, err, Unreadable, "beyond the last column that a sheet can have (XFD)")
 	whole := sheetXML(good)
 	for cut := range len(whole) {
 		_, _, err := read(t, book("").with("xl/worksheets/sheet1.xml", whole[:cut]).bytes(), Options{})
