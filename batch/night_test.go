@@ -48,7 +48,8 @@ func (b *bench) open() *Night {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = n.Close() })
+	held := n // which a test that ended would keep, until the last of its neighbours has
+	b.Cleanup(func() { _ = held.Close(); held = nil })
 	return n
 }
 

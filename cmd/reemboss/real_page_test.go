@@ -409,7 +409,7 @@ func prints(t *testing.T, p *realTab, last *report.Reconciliation) {
 	folded := 0
 	for _, n := range last.Nights {
 		if strings.Contains(onScreen, n.RunID) {
-			continue // this one
+			continue // this one, and one whose orders wait
 		}
 		folded++
 		if !strings.Contains(paper, n.RunID) {
@@ -421,7 +421,7 @@ func prints(t *testing.T, p *realTab, last *report.Reconciliation) {
 			t.Errorf("the bureau file %s is not on paper", f.Name)
 		}
 	}
-	if folded < 3 || len(last.Returns) < 2 {
+	if folded < 2 || len(last.Returns) < 2 {
 		t.Errorf("only %d nights were folded and %d return files filtered away", folded, len(last.Returns))
 	}
 	for _, ofScreen := range []string{"Copy", "Filter", "▲", "↕"} {
