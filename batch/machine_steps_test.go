@@ -521,6 +521,7 @@ func (m *machine) settle(word Settlement) {
 	if word == Take { // the hold of a card that was made is dissolved
 		for _, h := range m.seen.holds {
 			m.authorise(h.name, ledger.HoldCancelled)
+			m.authorise(h.name, "dissolved")
 		}
 	}
 	m.process(0, nil, func(n *Night) {

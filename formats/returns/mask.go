@@ -9,14 +9,21 @@ import (
 	"reemboss/formats/iso"
 )
 
-// maskText hides what looks like a card number, and what of a track follows it.
-func maskText(s string) string { return iso.MaskSpans(s, iso.FindEvident(s)) }
+// maskText hides what looks like a card number, and what of a track follows it;
+// also what looks like one only since digits beside it are hidden.
+func maskText(s string) string { return masked(s, iso.FindEvident) }
+
+func masked(s string, find func(string) []iso.Span) string {
+	for spans := find(s); len(spans) > 0; spans = find(s) { // each time a digit less
+		s = iso.MaskSpans(s, spans)
+	}
+	return s
+}
 
 // maskName masks the name of a file. A day or a moment in it that stands by
 // itself, as in acme_20261121_000123.txt, is no part of a card number.
 func maskName(s string) string {
-	spans := iso.FindEvident(withoutDates(s))
-	return iso.MaskSpans(s, spans)
+	return masked(s, func(s string) []iso.Span { return iso.FindEvident(withoutDates(s)) })
 }
 
 // withoutDates puts letters over every whole run of digits that is a day
