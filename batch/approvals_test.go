@@ -27,7 +27,7 @@ type hall struct {
 // newHall: every file of alpha is held; anna, ben, carol and dora may do what the words say.
 func newHall(t *testing.T) *hall {
 	t.Helper()
-	return newHallAt(t, time.Now().Truncate(time.Second))
+	return newHallAt(t, monday())
 }
 
 func newHallAt(t *testing.T, now time.Time) *hall {

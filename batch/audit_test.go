@@ -22,7 +22,7 @@ import (
 // verify gives what a check of the audit chain says.
 func (b *bench) verify() (*AuditTold, error) {
 	b.Helper()
-	n, err := Open(b.Context(), b.Dir, Options{Log: zerolog.Nop(), Now: func() time.Time { return b.now }}) // as the command does: without the lock, and whatever the marks say
+	n, err := Open(b.Context(), b.Dir, Options{Log: zerolog.Nop(), Now: b.still()}) // as the command does: without the lock, and whatever the marks say
 	if err != nil {
 		b.Fatal(err)
 	}

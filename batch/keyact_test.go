@@ -20,7 +20,7 @@ import (
 // keyring opens the workspace for a change of its keys.
 func (b *bench) keyring() *Night {
 	b.Helper()
-	n, err := OpenKeyring(b.Context(), b.Dir, Options{Log: zerolog.Nop(), Now: func() time.Time { return b.now }})
+	n, err := OpenKeyring(b.Context(), b.Dir, Options{Log: zerolog.Nop(), Now: b.still()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestKeysAreToldByWhatTheyMean(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
 			c.spoil(b)
-			entries, err := CheckKeys(t.Context(), b.Dir, Options{Log: zerolog.Nop(), Now: func() time.Time { return b.now }})
+			entries, err := CheckKeys(t.Context(), b.Dir, Options{Log: zerolog.Nop(), Now: b.still()})
 			if err != nil {
 				t.Fatal(err)
 			}

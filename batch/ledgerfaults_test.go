@@ -24,7 +24,7 @@ import (
 
 // with works a night on a ledger that is opened otherwise.
 func (w *wholeNight) with(o sqliteledger.Options, checkpoint func(string)) (*Result, error) {
-	n, err := Open(w.Context(), w.Dir, Options{Lock: true, Log: zerolog.Nop(), Now: func() time.Time { return w.now }, Ledger: o, Checkpoint: checkpoint})
+	n, err := Open(w.Context(), w.Dir, Options{Lock: true, Log: zerolog.Nop(), Now: w.still(), Ledger: o, Checkpoint: checkpoint})
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func (w *wholeNight) pages(t *testing.T) (count int64) {
 // A run that hangs in the middle of a write holds the ledger: a backup beside it says so, makes nothing and can be given again.
 func TestABackupBesideAWriterThatHangsSaysTryAgain(t *testing.T) {
 	w := prepareNight(t)
-	o := Options{Log: zerolog.Nop(), Now: func() time.Time { return w.now }, Ledger: sqliteledger.Options{Wait: time.Millisecond}}
+	o := Options{Log: zerolog.Nop(), Now: w.still(), Ledger: sqliteledger.Options{Wait: time.Millisecond}}
 	path := filepath.Join(t.TempDir(), "cards.backup")
 	release := w.otherWriter(t)
 	_, err := Backup(t.Context(), w.Dir, path, o)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -67,7 +66,7 @@ func TestAnOlderLedgerUnderTheLogOfAKilledRunStopsBeforeAnything(t *testing.T) {
 		}
 	}
 	open := func(change bool) error {
-		n, err := Open(t.Context(), b.Dir, Options{Lock: change, Log: zerolog.Nop(), Now: func() time.Time { return b.now }})
+		n, err := Open(t.Context(), b.Dir, Options{Lock: change, Log: zerolog.Nop(), Now: b.still()})
 		if err == nil {
 			err = n.Close()
 		}

@@ -48,7 +48,7 @@ func TestAFolderIntoWhichNothingMovesStopsTheRunBeforeItBegins(t *testing.T) {
 			b := newBench(t)
 			b.run()
 			b.drop("a.csv", "card_id\n1\n")
-			n, err := Open(t.Context(), b.Dir, Options{Lock: true, Log: zerolog.Nop(), Now: func() time.Time { return b.now },
+			n, err := Open(t.Context(), b.Dir, Options{Lock: true, Log: zerolog.Nop(), Now: b.still(),
 				Disk: walledDisk{folder: b.Path(c.folder), err: c.err}})
 			if err == nil {
 				_ = n.Close()

@@ -37,7 +37,7 @@ func TestAFileWithoutANameOfItsOwnStopsItsBureauOnly(t *testing.T) {
 			b.configure(plainName, `file_name: "OLD_{sequence:06}.{ext}.pgp"`, usualName, c.template)
 			b.drop("b.csv", "card_id,user_id,reason_code\n2,C2,1\n3,C3,1\n")
 			for range 2 {
-				b.now = b.now.Add(24 * time.Hour)
+				b.now = b.now.Add(time.Hour)
 				r := b.run()
 				if r.Exit != 4 || b.order(2).State != ledger.SentO || b.order(3).State != ledger.Queued {
 					t.Fatalf("exit %d, %s, %s", r.Exit, b.order(2).State, b.order(3).State)

@@ -29,7 +29,15 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	return newBenchAt(t, time.Now())
+	return newBenchAt(t, monday().Add(123_456_789*time.Nanosecond)) // times are seldom whole
+}
+
+// monday is ten o'clock of the last Monday before today: no night of a test meets a weekend, a day on which something is
+// overdue or midnight only because of when the test was started.
+func monday() time.Time {
+	now := time.Now().UTC()
+	back := 1 + (int(now.Weekday())+5)%7 // from Monday 7, from Tuesday 1, from Sunday 6
+	return time.Date(now.Year(), now.Month(), now.Day()-back, 10, 0, 0, 0, time.UTC)
 }
 
 func newBenchAt(t *testing.T, now time.Time) *bench {
@@ -43,7 +51,7 @@ func newBenchAt(t *testing.T, now time.Time) *bench {
 
 func (b *bench) open() *Night {
 	b.Helper()
-	n, err := Open(b.Context(), b.Dir, Options{Lock: true, Log: zerolog.Nop(), Now: func() time.Time { return b.now },
+	n, err := Open(b.Context(), b.Dir, Options{Lock: true, Log: zerolog.Nop(), Now: b.still(),
 		Sleep: func(context.Context, time.Duration) error { return nil }})
 	if err != nil {
 		b.Fatal(err)
@@ -51,6 +59,12 @@ func (b *bench) open() *Night {
 	held := n // which a test that ended would keep, until the last of its neighbours has
 	b.Cleanup(func() { _ = held.Close(); held = nil })
 	return n
+}
+
+// still is a clock that stands where the bench's stands now: what a night that was killed left running may read it beside the test.
+func (b *bench) still() func() time.Time {
+	at := b.now
+	return func() time.Time { return at }
 }
 
 func (b *bench) drop(name, content string) {

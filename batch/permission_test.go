@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // may is what each person of the matrix may ask for; the configuration is made of it, and so is what is expected.
@@ -73,7 +72,7 @@ func (a asked) expected(left int) (codes []string) {
 func TestThePermissionMatrix(t *testing.T) {
 	for _, signatures := range []string{"optional", "required"} {
 		t.Run(signatures, func(t *testing.T) {
-			b := newBenchAt(t, time.Now().Truncate(time.Second))
+			b := newBenchAt(t, monday())
 			g := newGnuPG(t, b.now)
 			people := []somebody{}
 			for _, name := range []string{"ada", "ben", "cleo", "dora", "eva"} {
@@ -174,9 +173,7 @@ func sortedKeys(files map[string][]asked) []string {
 
 // The limit is of the local date: over all files and runs of it, and tomorrow begins anew. What is asked again under a reference costs nothing.
 func TestTheLimitIsOfTheNightAndNotOfTheRun(t *testing.T) {
-	now := time.Now()
-	noon := time.Date(now.Year(), now.Month(), now.Day(), 12, 0, 0, 0, time.UTC)
-	b := newBenchAt(t, noon)
+	b := newBenchAt(t, monday())
 	b.cards("1 C1 NORMAL 411111000000001 00", "2 C2 NORMAL 411111000000002 00", "3 C3 NORMAL 411111000000003 00", "4 C4 NORMAL 411111000000004 00")
 	g := newGnuPG(t, b.now)
 	anna := g.key("anna", "ed25519", "1y")

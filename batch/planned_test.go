@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 	"zombiezen.com/go/sqlite"
@@ -99,7 +98,7 @@ func TestAPlanThatCannotBeMetStopsItsBureauOnly(t *testing.T) {
 		if s := b.order(1); s.State != ledger.PlannedO {
 			t.Errorf("night %d: the card is %s", night, s.State)
 		}
-		n, err := Open(t.Context(), b.Dir, Options{Log: zerolog.Nop(), Now: func() time.Time { return b.now }}) // without the lock, as status has it
+		n, err := Open(t.Context(), b.Dir, Options{Log: zerolog.Nop(), Now: b.still()}) // without the lock, as status has it
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -37,7 +36,7 @@ func TestALedgerOutOfReachIsToldInASentence(t *testing.T) {
 			b.run()
 			held := b.open() // so that there is a WAL
 			defer held.Close()
-			o := Options{Log: zerolog.Nop(), Now: func() time.Time { return b.now }, Access: func(path string, _ uint32) error {
+			o := Options{Log: zerolog.Nop(), Now: b.still(), Access: func(path string, _ uint32) error {
 				if path == b.Path(c.path) {
 					return &os.PathError{Op: "access", Path: path, Err: c.refusal}
 				}

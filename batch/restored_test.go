@@ -18,7 +18,7 @@ import (
 
 // options are those of a command that works at the bench's time.
 func (b *bench) options() Options {
-	return Options{Log: zerolog.Nop(), Now: func() time.Time { return b.now }}
+	return Options{Log: zerolog.Nop(), Now: b.still()}
 }
 
 // backedUp makes a backup.

@@ -494,8 +494,7 @@ func TestWhatTheLedgerDoesNotKnowIsLeftAlone(t *testing.T) {
 
 // A sender's file may be called like the result of another: it is its own, and goes when its own days are over.
 func TestAFileCalledLikeAResultIsNotDeletedWithIt(t *testing.T) {
-	today := time.Now().UTC()
-	start := time.Date(today.Year(), today.Month(), today.Day(), 10, 0, 0, 0, time.UTC) // an hour later is the same day
+	start := monday() // an hour later is the same day
 	b := newBenchAt(t, start)
 	b.keep(0, 1, 0, 0)
 	b.drop("o.csv", "nothing that can be read")

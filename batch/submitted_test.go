@@ -18,7 +18,7 @@ const mayAskAll = `requests: [reemboss, reissue], reasons: [1, 2, 3, 4, 5, 6], p
 // signedBench is a workspace with cards 1 to n and anna, who may ask for everything.
 func signedBench(t *testing.T, n int) (b *bench, g *gnupg, anna string) {
 	t.Helper()
-	b = newBenchAt(t, time.Now().Truncate(time.Second))
+	b = newBenchAt(t, monday())
 	lines := make([]string, n)
 	for i := range lines {
 		lines[i] = fmt.Sprintf("%d C%d NORMAL 411111%09d 00", i+1, i+1, i+1)

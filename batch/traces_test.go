@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -160,7 +159,7 @@ func TestAnOlderCopyOfTheWholeStateIsNoticed(t *testing.T) {
 				}
 				b.stateIsPrivate()
 				for range 2 {
-					_, err := Open(t.Context(), b.Dir, Options{Lock: true, Log: zerolog.Nop(), Now: func() time.Time { return b.now }})
+					_, err := Open(t.Context(), b.Dir, Options{Lock: true, Log: zerolog.Nop(), Now: b.still()})
 					if !errors.Is(err, ledger.ErrBehind) {
 						t.Fatalf("an older copy of state/ works on: %v", err)
 					}

@@ -42,7 +42,7 @@ type wholeNight struct {
 
 func prepareNight(t *testing.T) *wholeNight {
 	t.Helper()
-	b := newBenchAt(t, time.Now().AddDate(0, 0, -20))
+	b := newBenchAt(t, monday().AddDate(0, 0, -20))
 	b.silent()
 	b.configure("max_records: 0", "max_records: 4", "after: leave", "after: remove", "stable_for: 1s", "stable_for: 1ms",
 		"people: {}", `people: {ben: {login: ben, approves: {bureaus: ["*"]}}}`,
@@ -125,7 +125,7 @@ func (w *wholeNight) cloned(t *testing.T, fill func(to string) error) *wholeNigh
 
 // night works a night on a disk, to its end or to the error that ends it.
 func (w *wholeNight) night(disk *watchedDisk, prepare ...func(*Night)) (*Result, error) {
-	o := Options{Lock: true, Log: zerolog.Nop(), Now: func() time.Time { return w.now }, Sleep: func(context.Context, time.Duration) error { return nil }}
+	o := Options{Lock: true, Log: zerolog.Nop(), Now: w.still(), Sleep: func(context.Context, time.Duration) error { return nil }}
 	if disk != nil {
 		o.Disk = disk
 	}
