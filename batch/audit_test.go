@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
@@ -22,7 +21,7 @@ import (
 // verify gives what a check of the audit chain says.
 func (b *bench) verify() (*AuditTold, error) {
 	b.Helper()
-	n, err := Open(b.Context(), b.Dir, Options{Log: zerolog.Nop(), Now: b.still()}) // as the command does: without the lock, and whatever the marks say
+	n, err := Open(b.Context(), b.Dir, b.options()) // as the command does: without the lock, and whatever the marks say
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"reemboss/bureau"
 )
 
@@ -143,7 +141,7 @@ func TestAFileWaitsForAUsableEscrowKey(t *testing.T) {
 			if why := fmt.Sprint(r.NeedsPerson); !strings.Contains(why, "escrow") {
 				t.Errorf("nobody is told why: %s", why)
 			}
-			if err := CheckConfig(t.Context(), b.Dir, Options{Log: zerolog.Nop(), Now: b.still()}); err == nil || !strings.Contains(err.Error(), "bureaus.alpha.pgp.escrow.key_file") {
+			if err := CheckConfig(t.Context(), b.Dir, b.options()); err == nil || !strings.Contains(err.Error(), "bureaus.alpha.pgp.escrow.key_file") {
 				t.Errorf("config check: %v", err)
 			}
 			good, err := bureau.GenerateKey("safe", "safe@example.invalid", b.now.Add(-time.Hour), 0)

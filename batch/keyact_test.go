@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"reemboss/batch/config"
 	"reemboss/batch/hsm"
 	"reemboss/batch/ledger"
@@ -20,7 +18,7 @@ import (
 // keyring opens the workspace for a change of its keys.
 func (b *bench) keyring() *Night {
 	b.Helper()
-	n, err := OpenKeyring(b.Context(), b.Dir, Options{Log: zerolog.Nop(), Now: b.still()})
+	n, err := OpenKeyring(b.Context(), b.Dir, b.options())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -214,7 +212,7 @@ func TestKeysAreToldByWhatTheyMean(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
 			c.spoil(b)
-			entries, err := CheckKeys(t.Context(), b.Dir, Options{Log: zerolog.Nop(), Now: b.still()})
+			entries, err := CheckKeys(t.Context(), b.Dir, b.options())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rs/zerolog"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
@@ -98,7 +97,7 @@ func TestAPlanThatCannotBeMetStopsItsBureauOnly(t *testing.T) {
 		if s := b.order(1); s.State != ledger.PlannedO {
 			t.Errorf("night %d: the card is %s", night, s.State)
 		}
-		n, err := Open(t.Context(), b.Dir, Options{Log: zerolog.Nop(), Now: b.still()}) // without the lock, as status has it
+		n, err := Open(t.Context(), b.Dir, b.options()) // without the lock, as status has it
 		if err != nil {
 			t.Fatal(err)
 		}
